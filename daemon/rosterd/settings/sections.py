@@ -1,0 +1,277 @@
+"""The settings themselves: one frozen class a section, each key with its default and meaning.
+
+docs/settings.md is made from these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rosterd.settings.values import (
+    FilePath,
+    HostName,
+    HostPort,
+    Listen,
+    LoopbackBind,
+    PathWord,
+    PositiveSeconds,
+    Seconds,
+    SeedName,
+    SocketPath,
+    Word,
+    split_host_port,
+)
+
+ENV_PREFIX = "ROSTERD_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SerfSettings(_Section):
+    """How to reach the local Serf agent, and whom the cluster should contain."""
+
+    rpc_address: HostPort = Field("127.0.0.1:7373", description="Where the local agent's RPC listens, host:port")
+    auth_key_file: Path | None = Field(None, description="A file that holds the key, instead of auth_key")
+    auth_key: SecretStr | None = Field(None, validate_default=True, description="The agent's rpc_auth key")
+    seeds: tuple[SeedName, ...] = Field(
+        (), description="host or host:port of nodes to join whenever the table lacks them; resolved each time"
+    )
+    seed_interval_s: PositiveSeconds = Field(5.0, description="How often missing seeds are looked for")
+    stats_interval_s: PositiveSeconds = Field(
+        0.05, description="How often the agent's counters are read; constant cost"
+    )
+    members_interval_s: PositiveSeconds = Field(
+        2.0, description="How often the member list is read although nothing seems to have changed"
+    )
+    request_timeout_s: PositiveSeconds = Field(3.0, description="Deadline of one RPC request")
+    backoff_first_s: PositiveSeconds = Field(0.2, description="First wait before connecting again")
+    backoff_longest_s: PositiveSeconds = Field(10.0, description="Longest wait before connecting again")
+
+    @property
+    def host_port(self) -> tuple[str, int]:
+        """The RPC address in two parts."""
+        return split_host_port(self.rpc_address)
+
+    @field_validator("auth_key")
+    @classmethod
+    def _take_key_from_file(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        file = info.data.get("auth_key_file")
+        if file is None:
+            return key
+        if key is not None:
+            raise ValueError("auth_key and auth_key_file exclude each other")
+        return _read_secret(file)
+
+    @field_validator("auth_key")
+    @classmethod
+    def _refuse_empty_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not key.get_secret_value():
+            raise ValueError("is empty; without it, no key is used")
+        return key
+
+
+class ProxySettings(_Section):
+    """HAProxy: its program, its files and sockets, and the values that the template takes."""
+
+    @field_validator("runtime_bind", "syslog_socket", "errors_503_file", "maxconn", "user", "group", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    binary: str = Field("haproxy", min_length=1, description="The haproxy program, by name or path")
+    config_file: FilePath = Field(Path("/var/lib/rosterd/haproxy.cfg"), description="The file that rosterd writes")
+    template_file: FilePath = Field(Path("/etc/rosterd/haproxy.cfg.j2"), description="The template")
+    state_dir: Path = Field(
+        Path("/var/lib/rosterd"), description="Where the last good configuration and template are kept"
+    )
+    master_socket: FilePath = Field(Path("/run/rosterd/master.sock"), description="HAProxy's master socket (-S)")
+    runtime_socket: SocketPath = Field(Path("/run/rosterd/haproxy.sock"), description="HAProxy's runtime socket")
+    user: Word | None = Field(None, description="The user that HAProxy becomes when it is started by root")
+    group: Word | None = Field(None, description="The group that HAProxy becomes; it also owns the runtime socket")
+    http_bind: Word = Field(":80", description="Where traffic comes in: [address]:port, several with commas")
+    stats_bind: Word = Field(":1936", description="Where the statistics page is, at /")
+    runtime_bind: LoopbackBind | None = Field(
+        "127.0.0.1:9999", description="The runtime API over TCP, on loopback only; empty is off"
+    )
+    syslog_socket: SocketPath | None = Field(
+        Path("/dev/log"), description="Where the access log goes; empty is nowhere"
+    )
+    errors_503_file: PathWord | None = Field(
+        None, description="The page of a service that has no server (HTTP message)"
+    )
+    maxconn: int | None = Field(None, ge=1, description="HAProxy's limit of connections; empty leaves it to HAProxy")
+    retry: Literal["safe", "all", "none"] = Field(
+        "safe",
+        description="Which requests a second server gets after the first one failed with them: safe methods, any "
+        "method (a POST may run twice), none. A connection that fails is always tried elsewhere",
+    )
+    connect_timeout_s: PositiveSeconds = Field(1.0, description="To a server")
+    client_timeout_s: PositiveSeconds = Field(60.0, description="A client's silence")
+    server_timeout_s: PositiveSeconds = Field(60.0, description="A server's silence")
+    keep_alive_timeout_s: PositiveSeconds = Field(10.0, description="An idle client connection")
+    hard_stop_after_s: PositiveSeconds = Field(30.0, description="The end of an old worker")
+    answer_timeout_s: PositiveSeconds = Field(2.0, description="Deadline of one question on a HAProxy socket")
+    check_timeout_s: PositiveSeconds = Field(20.0, description="Deadline of `haproxy -c`")
+    reload_timeout_s: PositiveSeconds = Field(20.0, description="Deadline of a reload and its proof")
+    observe_interval_s: PositiveSeconds = Field(1.0, description="How often it is read what HAProxy really runs")
+
+
+class ReloadSettings(_Section):
+    """How patient to be before a reload."""
+
+    quiet_s: Seconds = Field(0.1, description="Reload when nothing more has changed for so long")
+    longest_s: Seconds = Field(1.0, description="Reload at the latest so long after the first change")
+    least_interval_s: Seconds = Field(0.5, description="Least time between two reloads")
+    backoff_first_s: PositiveSeconds = Field(1.0, description="First wait before a failed reload is tried again")
+    backoff_longest_s: PositiveSeconds = Field(60.0, description="Longest wait before it is tried again")
+
+
+class PolicySettings(_Section):
+    """What becomes of members that are not alive."""
+
+    hold_s: Seconds = Field(60.0, description="How long a failed member's server stays whatever its check says")
+    longest_hold_s: Seconds = Field(600.0, description="How long it stays if its check passes")
+    guard_health_score: int = Field(
+        3,
+        ge=1,
+        le=8,
+        description="The agent's health score from which no failed member is removed; 8 is never",
+    )
+    guard_share: float = Field(
+        0.5, gt=0, le=1, description="The share of a service's servers above which failures mean isolation"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.longest_hold_s < self.hold_s:
+            raise ValueError("longest_hold_s is less than hold_s")
+        return self
+
+
+class AdminSettings(_Section):
+    """The read-only HTTP interface."""
+
+    listen: Listen = Field("127.0.0.1:9780", description="host:port, or unix:PATH for a socket")
+
+
+class LogSettings(_Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level written")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto is JSON unless standard error is a terminal"
+    )
+
+
+class CheckSettings(_Section):
+    """The health check of a service's servers."""
+
+    method: Literal["HEAD", "GET", "OPTIONS"] = Field("HEAD", description="The request")
+    path: str = Field("/", pattern=r"^/[A-Za-z0-9._~!$&()*+,;=:@/?-]*$", description="Its path")
+    interval_s: PositiveSeconds = Field(2.0, description="Between two checks of a server that is up")
+    fast_interval_s: PositiveSeconds = Field(0.1, description="While a server is on its way up or down")
+    down_interval_s: PositiveSeconds = Field(1.0, description="While it is down")
+    rise: int = Field(2, ge=1, le=100, description="So many good checks in a row bring a server up")
+    fall: int = Field(3, ge=1, le=100, description="So many bad ones take it down")
+
+
+class ServiceSettings(_Section):
+    """One service: whom it serves, and how. Its name is that of the HAProxy backend."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The name of the backend")
+    match: Mapping[str, str] = Field({"role": "backend"}, description="Tags that a member must have to serve here")
+    hosts: tuple[HostName, ...] = Field((), description="Host names that lead here; the first service has the rest")
+    balance: Literal["roundrobin", "leastconn", "first", "random"] = Field(
+        "roundrobin", description="The algorithm; only those that take servers at run time"
+    )
+    server_maxconn: int | None = Field(None, ge=1, description="Connections at once to one server; the rest queue")
+    check: CheckSettings = CheckSettings()
+    port: int = Field(3000, ge=1, le=65535, description="Where servers listen unless their tag says otherwise")
+    weight: int = Field(100, ge=0, le=256, description="Their weight unless their tag says otherwise")
+
+    def matches(self, tags: Mapping[str, str]) -> bool:
+        """Whether a member with these tags serves here."""
+        return all(tags.get(tag) == value for tag, value in self.match.items())
+
+    @field_validator("match")
+    @classmethod
+    def _ask_for_a_tag(cls, match: Mapping[str, str]) -> Mapping[str, str]:
+        if not match:
+            raise ValueError("at least one tag, or every member would serve, this balancer included")
+        return match
+
+    @field_validator("name")
+    @classmethod
+    def _refuse_frontends(cls, name: str) -> str:
+        if name in {"traffic", "stats"}:
+            raise ValueError(f"{name} is the name of a frontend")
+        return name
+
+
+class Settings(BaseSettings):
+    """Everything."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    serf: SerfSettings = SerfSettings()
+    proxy: ProxySettings = ProxySettings()
+    reload: ReloadSettings = ReloadSettings()
+    policy: PolicySettings = PolicySettings()
+    admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    services: tuple[ServiceSettings, ...] = (ServiceSettings(name="nodes"),)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment override the file, whose content comes as keyword arguments."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.services:
+            raise ValueError("services: there is none")
+        names = [service.name for service in self.services]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"services: the name {', '.join(twice)} is given twice")
+        hosts = [host.lower() for service in self.services for host in service.hosts]
+        shared = sorted({host for host in hosts if hosts.count(host) > 1})
+        if shared:
+            raise ValueError(f"services: the host {', '.join(shared)} is given twice")
+        unreachable = [service.name for service in self.services[1:] if not service.hosts]
+        if unreachable:
+            raise ValueError(f"services: {', '.join(unreachable)} has no hosts, and only the first may have none")
+        return self
+
+
+def _read_secret(path: Path) -> SecretStr:
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"auth_key_file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"auth_key_file {path} is not UTF-8") from None  # the cause would quote a byte of the key
+    if not secret:
+        raise ValueError(f"auth_key_file {path} is empty")
+    return SecretStr(secret)
