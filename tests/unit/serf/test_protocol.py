@@ -1,0 +1,328 @@
+"""The bytes of Serf's RPC, as a real agent sent them and as nobody should."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosterd.errors import SerfOutOfStep
+from rosterd.model import MemberRecord
+from rosterd.serf import protocol
+from rosterd.serf.protocol import (
+    Accepted,
+    Command,
+    Joined,
+    Members,
+    Message,
+    Refused,
+    Stats,
+    Told,
+    Wire,
+)
+from tests.fixtures.serf.record import CONVERSATIONS, HOSTILE_NAME, HOSTILE_TAGS, RAW_NAME, RAW_TAGS, recorded
+
+# What each recorded conversation says before events and log lines are counted.
+EXPECTED_TYPES: dict[str, list[type[Message]]] = {
+    "handshake": [Accepted],
+    "auth": [Accepted, Accepted],
+    "auth_refused": [Accepted, Refused],
+    "members": [Accepted, Accepted, Members],
+    "members_ipv6": [Accepted, Members],
+    "stats": [Accepted, Accepted, Stats],
+    "stream": [Accepted, Accepted, Accepted],
+    "monitor": [Accepted, Accepted, Accepted],
+    "join": [Accepted, Accepted, Joined],
+    "join_refused": [Accepted, Accepted, Refused],
+    "session": [Accepted, Accepted, Accepted, Accepted, Stats, Members, Refused, Stats],
+}
+
+
+def asked(name: str) -> Wire:
+    """Return a wire that has asked what the recorded conversation asked."""
+    wire = Wire()
+    for request in CONVERSATIONS[name]:
+        wire.request(request)
+    return wire
+
+
+def take(wire: Wire, data: bytes) -> list[Message]:
+    """Feed the wire and return all that it makes of it."""
+    return list(wire.receive(data))
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    """Cut `data` at these places."""
+    edges = [0, *sorted(cuts), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def said(name: str) -> list[Message]:
+    """Return all messages of a recorded conversation."""
+    return take(asked(name), recorded(name))
+
+
+def body_of(command: Command, body: object) -> list[Message]:
+    """Answer the one request of `command` with this body."""
+    wire = Wire()
+    wire.request(protocol.Request(command))
+    return take(wire, msgpack.packb({"Error": "", "Seq": 1}) + msgpack.packb(body))
+
+
+MEMBER = {"Name": "n", "Addr": b"\x7f\0\0\1", "Port": 7946, "Tags": {"a": "b"}, "Status": "alive"}
+SERF = {"member_time": "1", "members": "1", "failed": "0", "left": "0", "event_time": "1", "health_score": "0"}
+
+
+@pytest.mark.parametrize("name", EXPECTED_TYPES)
+def test_a_recorded_conversation_says_what_it_said(name: str) -> None:
+    """Every reply of a real agent is understood, in order, with events and log lines between them."""
+    replies = [type(message) for message in said(name) if not isinstance(message, Told)]
+    assert replies == EXPECTED_TYPES[name]
+
+
+@pytest.mark.parametrize("name", EXPECTED_TYPES)
+def test_the_cut_of_the_pieces_does_not_matter(name: str) -> None:
+    """Whole, byte by byte, or in random pieces: the messages are the same."""
+    data = recorded(name)
+    whole = take(asked(name), data)
+    rng = random.Random(7946)  # noqa: S311  a seeded test
+    cuts = [list(range(1, len(data)))] + [
+        rng.sample(range(1, len(data)), rng.randrange(1, min(40, len(data)))) for _ in range(20)
+    ]
+    for cut in cuts:
+        wire = asked(name)
+        assert [message for piece in pieces(data, cut) for message in take(wire, piece)] == whole
+
+
+def test_hostile_names_and_tags_arrive_unchanged() -> None:
+    """Newlines, quotes, NUL and invalid UTF-8 in names and tags are bytes like any other."""
+    (table,) = (message for message in said("members") if isinstance(message, Members))
+    by_name = {record.name: record for record in table.records}
+    assert by_name[RAW_NAME] == MemberRecord(RAW_NAME, bytes((127, 78, 0, 2)), 7946, RAW_TAGS, b"alive")
+    hostile = by_name[HOSTILE_NAME.encode()]
+    assert hostile.tags == {key.encode(): value.encode() for key, value in HOSTILE_TAGS.items()}
+    assert hostile.address == bytes((127, 78, 0, 1))
+
+
+def test_an_ipv6_member_has_sixteen_bytes_of_address() -> None:
+    """Addresses are as long as their family says."""
+    (table,) = (message for message in said("members_ipv6") if isinstance(message, Members))
+    assert [(record.name, record.address) for record in table.records] == [(b"six", bytes(15) + b"\1")]
+
+
+def test_a_refused_key_is_a_refusal_of_auth() -> None:
+    """The agent's own words come with it."""
+    assert said("auth_refused")[-1] == Refused(Command.AUTH, "Invalid authentication token")
+
+
+def test_a_command_without_auth_is_answered_twice_and_only_the_second_is_out_of_step() -> None:
+    """Serf takes the body of the request for another request; the first answer counts, though both came at once."""
+    messages = asked("auth_absent").receive(recorded("auth_absent"))
+    assert list(itertools.islice(messages, 2))[-1] == Refused(Command.STREAM, protocol.AUTH_REQUIRED)
+    with pytest.raises(SerfOutOfStep, match="fits no request"):
+        next(messages)
+
+
+def test_a_refused_join_swallows_its_body_and_stays_in_step() -> None:
+    """`join` sends a body even with an error, and the next reply is understood."""
+    wire = asked("join_refused")
+    refused = take(wire, recorded("join_refused"))[-1]
+    assert isinstance(refused, Refused)
+    assert "connection refused" in refused.reason
+    assert "\n" not in refused.reason
+    wire.request(protocol.Request(Command.HANDSHAKE))
+    assert take(wire, msgpack.packb({"Error": "", "Seq": 4})) == [Accepted(Command.HANDSHAKE)]
+
+
+def test_a_join_before_auth_has_no_body() -> None:
+    """The gate answers before the command is looked at, so nothing follows the header."""
+    wire = asked("join")
+    take(wire, recorded("auth"))
+    assert take(wire, msgpack.packb({"Error": protocol.AUTH_REQUIRED, "Seq": 3})) == [
+        Refused(Command.JOIN, protocol.AUTH_REQUIRED)
+    ]
+
+
+def test_events_and_log_lines_are_told_apart_by_the_seq_of_their_subscription() -> None:
+    """A user event and a member event came on the stream, log lines on the monitor."""
+    assert said("stream").count(Told(Command.STREAM)) == 2
+    assert said("monitor").count(Told(Command.MONITOR)) > 5
+
+
+def test_a_record_with_an_error_is_out_of_step() -> None:
+    """Serf tells no error on a subscription; whether a body would follow, nobody knows."""
+    wire = asked("stream")
+    take(wire, recorded("stream"))
+    with pytest.raises(SerfOutOfStep, match="Seq 3"):
+        take(wire, msgpack.packb({"Error": "lost", "Seq": 3}))
+
+
+def test_stats_give_the_health_score_and_a_mark() -> None:
+    """The score is a number, though Serf sends text, and equal counters make equal marks."""
+    (stats,) = (message for message in said("stats") if isinstance(message, Stats))
+    assert stats.health_score == 0
+    again = body_of(Command.STATS, {"serf": SERF})
+    assert again == body_of(Command.STATS, {"serf": SERF, "tags": {"new": "tag"}})
+
+
+@pytest.mark.parametrize("counter", sorted(SERF))
+def test_each_counter_moves_the_mark(counter: str) -> None:
+    """Any counter that speaks of members makes the table worth reading."""
+    (before,) = body_of(Command.STATS, {"serf": SERF})
+    (after,) = body_of(Command.STATS, {"serf": SERF | {counter: "5"}})
+    assert isinstance(before, Stats)
+    assert isinstance(after, Stats)
+    assert before.mark != after.mark
+
+
+def test_a_member_without_tags_or_address_is_taken_as_it_is() -> None:
+    """Go encodes a slice or map that was never made as nil; one such member must not blind us to the others."""
+    (table,) = body_of(Command.MEMBERS, {"Members": [MEMBER | {"Addr": None, "Tags": None}]})
+    assert table == Members((MemberRecord(b"n", b"", 7946, {}, b"alive"),))
+
+
+@pytest.mark.parametrize("field", sorted(MEMBER))
+@pytest.mark.parametrize("value", [True, "absent", [], 1.5])
+def test_a_member_of_another_shape_names_the_field(field: str, value: object) -> None:
+    """A field that is missing or of another type is out of step, and the text says which."""
+    member: dict[str, object] = {**MEMBER, field: value}
+    if value == "absent":
+        del member[field]
+    if value == "absent" and field in {"Addr", "Tags"}:
+        assert body_of(Command.MEMBERS, {"Members": [member]})
+        return
+    with pytest.raises(SerfOutOfStep, match=field):
+        body_of(Command.MEMBERS, {"Members": [member]})
+
+
+@pytest.mark.parametrize(
+    ("command", "body", "told"),
+    [
+        (Command.MEMBERS, {}, "Members of `members` is no list but absent"),
+        (Command.MEMBERS, {"Members": {}}, "Members of `members` is no list but dict"),
+        (Command.MEMBERS, {"Members": [1]}, "a member is no map"),
+        (Command.MEMBERS, {"Members": [MEMBER | {"Tags": {"a": 1}}]}, "Tags of a member"),
+        (Command.MEMBERS, [], "the body of `members` is no map"),
+        (Command.STATS, {}, "serf in `stats` is no map"),
+        (Command.STATS, {"serf": {}}, "member_time of serf in `stats`"),
+        (Command.STATS, {"serf": SERF | {"health_score": "-1"}}, "health_score"),
+        (Command.STATS, {"serf": SERF | {"health_score": "9" * 5000}}, "health_score"),
+        (Command.JOIN, {"Num": "1"}, "Num of `join` is no int but bytes"),
+    ],
+)
+def test_a_body_of_another_shape_says_what_is_wrong(command: Command, body: object, told: str) -> None:
+    """No shape is taken on trust."""
+    with pytest.raises(SerfOutOfStep, match=told):
+        body_of(command, body)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Error": "", "Seq": 99},
+        {"Error": ""},
+        {"Seq": 1},
+        {"Error": 1, "Seq": 1},
+        {"Error": "", "Seq": True},
+        {"Error": "", "Seq": "1"},
+        [],
+        None,
+        7,
+        {},
+    ],
+)
+def test_a_header_that_fits_nothing_is_out_of_step(header: object) -> None:
+    """An unknown Seq or a header of another shape ends the conversation."""
+    with pytest.raises(SerfOutOfStep):
+        take(asked("handshake"), msgpack.packb(header))
+
+
+def test_a_reply_is_matched_once() -> None:
+    """A second answer to the same request is out of step."""
+    wire = asked("handshake")
+    take(wire, recorded("handshake"))
+    with pytest.raises(SerfOutOfStep, match="Seq 1"):
+        take(wire, recorded("handshake"))
+
+
+def test_requests_are_numbered_and_use_str() -> None:
+    """Serf hangs up on a key or command that is sent as bytes, so every text is msgpack str."""
+    wire = Wire()
+    sent = [wire.request(protocol.auth("ké")), wire.request(protocol.members())]
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(b"".join(sent))
+    assert list(unpacker) == [
+        {"Command": "auth", "Seq": 1},
+        {"AuthKey": "ké"},
+        {"Command": "members", "Seq": 2},
+    ]
+
+
+def test_an_endless_message_is_cut_off() -> None:
+    """A peer that never ends its message can make us hold no more than the limit."""
+    wire = asked("members")
+    take(wire, recorded("auth"))
+    start = msgpack.packb({"Error": "", "Seq": 3}) + b"\xdd\x00\x01\x00\x00"  # a list of 65,536 …
+    take(wire, start)
+    filler = (b"\xda\x03\xfd" + b"x" * 1021) * 1024  # … strings of 1 KiB
+    for _ in range(protocol.MESSAGE_LIMIT // len(filler) - 1):
+        assert take(wire, filler) == []
+    with pytest.raises(SerfOutOfStep, match="more than"):
+        take(wire, filler)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 5000, b"\xc1"],
+    ids=["list", "map", "depth", "unknown"],
+)
+def test_a_promise_of_gigabytes_is_not_believed(start: bytes) -> None:
+    """A length or depth above the limits, or an unknown byte, ends the conversation before memory is taken."""
+    with pytest.raises(SerfOutOfStep, match=r"undecodable bytes: \w+"):
+        take(asked("handshake"), start)
+
+
+def test_ten_thousand_members_fit() -> None:
+    """The limits leave room for a cluster far larger than any that a balancer serves."""
+    (table,) = body_of(Command.MEMBERS, {"Members": [MEMBER | {"Name": f"n{n}" * 20} for n in range(10_000)]})
+    assert isinstance(table, Members)
+    assert len(table.records) == 10_000
+
+
+msgpack_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.binary(max_size=9) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=4), st.sampled_from(sorted(CONVERSATIONS)))
+def test_arbitrary_bytes_raise_only_our_error(data: list[bytes], name: str) -> None:
+    """Whatever comes, it is a message or `SerfOutOfStep`, never another exception."""
+    wire = asked(name)
+    try:
+        for piece in data:
+            assert all(isinstance(message, Message) for message in take(wire, piece))
+    except SerfOutOfStep:
+        pass
+
+
+@given(st.sampled_from([Command.MEMBERS, Command.STATS, Command.JOIN]), msgpack_values)
+def test_an_arbitrary_body_raises_only_our_error(command: Command, body: object) -> None:
+    """A well-formed reply with any body is understood or `SerfOutOfStep`."""
+    with contextlib.suppress(SerfOutOfStep):
+        assert len(body_of(command, body)) == 1
+
+
+@given(st.sampled_from(sorted(EXPECTED_TYPES)), st.data())
+def test_a_flipped_byte_raises_only_our_error(name: str, data: st.DataObject) -> None:
+    """A recorded conversation with one wrong byte is understood or `SerfOutOfStep`."""
+    whole = bytearray(recorded(name))
+    whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(SerfOutOfStep):
+        assert all(isinstance(message, Message) for message in take(asked(name), bytes(whole)))
