@@ -1,0 +1,124 @@
+"""Making HAProxy run a text: candidate, check, install, reload, proof.
+
+Rules:
+
+- HAProxy keeps serving through every failure, and the file ends as a text that HAProxy was proven to run.
+- A text that HAProxy refuses never becomes the file.
+- A stop in the middle (`CancelledError`) leaves a whole, checked file: before the installation the old one, after it
+  the new one, which HAProxy has been asked to load by then. Only a proven text is marked good, so the next start looks
+  again and does what is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from rosterd.errors import ConfigFileError, ProxyError
+from rosterd.proxy.config_file import ConfigFile
+from rosterd.proxy.reload import Master, ReloadProof, check
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """How to run `haproxy -c`: the program, and a deadline in seconds."""
+
+    binary: str
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A text that HAProxy runs now, and the seconds that each step took."""
+
+    proof: ReloadProof
+    warnings: tuple[str, ...]
+    check_s: float
+    install_s: float
+    reload_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A text that the file holds now without a reload, and the seconds that each step took."""
+
+    warnings: tuple[str, ...]
+    check_s: float
+    install_s: float
+
+
+class Applier:
+    """Brings a text to the file and into HAProxy. One at a time: the caller owns it and awaits each call."""
+
+    def __init__(self, file: ConfigFile, checker: Checker, master: Master, clock: Callable[[], float]) -> None:
+        self._file = file
+        self._checker = checker
+        self._master = master
+        self._clock = clock
+
+    async def reload(self, text: str) -> Applied:
+        """Make HAProxy run `text`, proven.
+
+        Raises `ProxyUnreachable`, `ConfigRefused`, `ProxyBinaryError` or `ConfigFileError` with nothing changed;
+        `ReloadFailed` or `ProxyGarbled` with the last good file back in its place.
+        """
+        before = self._file.read()
+        processes = await self._master.processes()
+        followed = await self.follow(text)
+        started = self._clock()
+        try:
+            proof = await self._master.reload(processes)
+        except ProxyError as failure:
+            self._restore(before, failure)
+            raise
+        reload_s = self._clock() - started
+        self.confirm(text)
+        return Applied(proof, followed.warnings, followed.check_s, followed.install_s, reload_s)
+
+    async def follow(self, text: str) -> Followed:
+        """Bring the file to `text` without a reload: for a HAProxy that runs the same already, or does not run at all.
+
+        Raises `ConfigRefused`, `ProxyBinaryError` or `ConfigFileError` with nothing changed.
+        """
+        if text == self._file.read():
+            warnings, check_s = await self._check(self._file.path)
+            return Followed(warnings, check_s, install_s=0.0)
+        candidate = self._file.write_candidate(text)
+        try:
+            warnings, check_s = await self._check(candidate)
+            started = self._clock()
+            self._file.install(candidate)
+            return Followed(warnings, check_s, self._clock() - started)
+        finally:
+            self._file.discard(candidate)
+
+    def confirm(self, text: str) -> None:
+        """Keep `text` as the last good one: HAProxy was seen to run it. Costs nothing when it is that already."""
+        try:
+            self._file.mark_good(text)
+        except ConfigFileError as error:
+            # HAProxy runs the text and the file holds it: that the copy is missing makes no failure of it.
+            log.warning("config.not_kept", error=str(error))
+
+    async def _check(self, path: Path) -> tuple[tuple[str, ...], float]:
+        """HAProxy's warnings on the file at `path`, and how long it took to read it."""
+        started = self._clock()
+        warnings = await check(self._checker.binary, path, self._checker.deadline_s, shown_as=self._file.path)
+        return warnings, self._clock() - started
+
+    def _restore(self, before: str | None, failure: ProxyError) -> None:
+        """Put the last good text back; where none was ever proven, the one that was there before."""
+        try:
+            good = self._file.read_good()
+            text = before if good is None else good
+            if text is None:
+                return
+            self._file.write(text)
+        except ConfigFileError as error:
+            raise ConfigFileError(f"{failure}; and the last good file could not be put back: {error}") from failure
+        log.info("config.restored", path=str(self._file.path))

@@ -1,0 +1,302 @@
+"""What HAProxy is asked on its sockets, and what its answers mean. No I/O.
+
+Rules:
+
+- One line out, one text back. The text carries no code, so each parser names what it expects and raises
+  `ProxyGarbled`, with the command and the line that does not fit, for everything else.
+- What differs between versions is decided here and nowhere else, by the answer itself where it tells: from 2.7 on
+  the master answers `reload` when it is done, before that at once and with nothing.
+
+Sources: HAProxy's management guide, "Unix Socket commands" and "Master CLI", 2.6 and 3.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address
+
+from rosterd.errors import ProxyGarbled
+from rosterd.model import Address, AdminState, Running, RunningServer
+
+SHOW_INFO = "show info"
+SHOW_SERVERS = "show servers state"
+SHOW_PROC = "show proc"
+RELOAD = "reload"
+
+OBSERVE = f"{SHOW_INFO};{SHOW_SERVERS}"
+"""Both in one line, so that both answers come from the same worker."""
+
+STRUCTURE_MARK = "rosterd:"
+"""How the description of a configuration of ours starts; the digest of its structure follows."""
+
+
+# --- the runtime socket -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """The few fields of `show info` that matter here; `description` is empty when the configuration has none."""
+
+    version: str
+    pid: int
+    uptime_s: int
+    description: str
+
+
+def parse_observation(text: str) -> Running:
+    """The answer to `OBSERVE`: that of `show info`, a blank line, that of `show servers state`."""
+    info_text, blank, servers_text = text.lstrip("\n").partition("\n\n")
+    if not blank:
+        raise _garbled(OBSERVE, _last_line(text))
+    info = parse_info(info_text)
+    marked = info.description.startswith(STRUCTURE_MARK)
+    return Running(
+        version=info.version,
+        pid=info.pid,
+        structure=info.description.removeprefix(STRUCTURE_MARK) if marked else "",
+        backends=parse_servers_state(servers_text),
+    )
+
+
+def parse_info(text: str) -> Info:
+    """The answer to `show info`: lines of `Key: value`."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    values = {key: value.strip() for key, _, value in pairs}
+    return Info(
+        version=_field(values, "Version"),
+        pid=_number(SHOW_INFO, _field(values, "Pid")),
+        uptime_s=_number(SHOW_INFO, _field(values, "Uptime_sec")),
+        description=values.get("description", ""),
+    )
+
+
+def _field(values: Mapping[str, str], key: str) -> str:
+    value = values.get(key, "")
+    if not value:
+        raise ProxyGarbled(f"HAProxy's answer to '{SHOW_INFO}' lacks {key}")
+    return value
+
+
+_STATE_FORMAT = "1"
+_STATE_COLUMNS = (
+    "be_name",
+    "srv_id",
+    "srv_name",
+    "srv_addr",
+    "srv_op_state",
+    "srv_admin_state",
+    "srv_uweight",
+    "srv_port",
+)
+
+# Bits of srv_admin_state. 0x04 says that the file had the server disabled, and stays when somebody enables it: only
+# the bits here keep it out. Forced, inherited from a tracked server, and for want of an address; forced, inherited.
+_MAINT_BITS = 0x01 | 0x02 | 0x20
+_DRAIN_BITS = 0x08 | 0x10
+
+# Values of srv_op_state that let traffic in: starting (slowstart) and running, but not stopped (0) or stopping (3).
+_UP_STATES = frozenset({1, 2})
+
+
+def parse_servers_state(text: str) -> Mapping[str, Mapping[str, RunningServer]]:
+    """The answer to `show servers state`, by backend and then by server. Backends without servers are not in it."""
+    _check_ending(SHOW_SERVERS, text)
+    lines = [line for line in text.splitlines() if line]
+    if len(lines) < 2 or lines[0] != _STATE_FORMAT or not lines[1].startswith("# "):
+        raise _garbled(SHOW_SERVERS, "\n".join(lines[:2]))
+    header = lines[1][2:].split(" ")
+    if not set(_STATE_COLUMNS) <= set(header):
+        raise _garbled(SHOW_SERVERS, lines[1])
+    backends: dict[str, dict[str, RunningServer]] = {}
+    for line in lines[2:]:
+        words = line.split(" ")
+        if len(words) != len(header):
+            raise _garbled(SHOW_SERVERS, line)
+        row = dict(zip(header, words, strict=True))
+        backends.setdefault(row["be_name"], {})[row["srv_name"]] = _server(row)
+    return backends
+
+
+def _server(row: Mapping[str, str]) -> RunningServer:
+    return RunningServer(
+        name=row["srv_name"],
+        id=_number(SHOW_SERVERS, row["srv_id"]),
+        address=_address(row["srv_addr"]),
+        port=_number(SHOW_SERVERS, row["srv_port"]),
+        weight=_number(SHOW_SERVERS, row["srv_uweight"]),
+        state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
+        up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
+    )
+
+
+def _admin_state(bits: int) -> AdminState:
+    if bits & _MAINT_BITS:
+        return AdminState.MAINT
+    return AdminState.DRAIN if bits & _DRAIN_BITS else AdminState.READY
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        # A server on a unix socket, or one whose name did not resolve: it has none.
+        return None
+
+
+# --- the master socket ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process; `reloads` counts the reloads since it started."""
+
+    pid: int
+    reloads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The answer to `show proc`. `failed` counts the reloads that failed since the last good one."""
+
+    master_pid: int
+    reloads: int
+    failed: int
+    workers: tuple[Worker, ...]
+    old_workers: tuple[Worker, ...]
+
+
+_PROC_ROW = re.compile(r"(?P<pid>\d+)\s+(?P<type>\S+)\s+(?P<reloads>\d+)(?:\s+\[failed: (?P<failed>\d+)\])?\s.*")
+
+
+def parse_proc(text: str) -> Processes:
+    """The answer to `show proc`: the master, then sections for the workers, the old ones and programs."""
+    _check_ending(SHOW_PROC, text)
+    section = ""
+    rows: dict[str, list[re.Match[str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            section = line.strip("# ")
+        elif line:
+            rows.setdefault(section, []).append(_proc_row(line))
+    masters = [row for section_rows in rows.values() for row in section_rows if row["type"] == "master"]
+    if len(masters) != 1:
+        raise _garbled(SHOW_PROC, _last_line(text))
+    return Processes(
+        master_pid=int(masters[0]["pid"]),
+        reloads=int(masters[0]["reloads"]),
+        failed=int(masters[0]["failed"] or 0),
+        workers=tuple(_workers(rows.get("workers", []))),
+        old_workers=tuple(_workers(rows.get("old workers", []))),
+    )
+
+
+def _proc_row(line: str) -> re.Match[str]:
+    row = _PROC_ROW.fullmatch(line)
+    if row is None:
+        raise _garbled(SHOW_PROC, line)
+    return row
+
+
+def _workers(rows: list[re.Match[str]]) -> Iterator[Worker]:
+    return (Worker(int(row["pid"]), int(row["reloads"])) for row in rows if row["type"] == "worker")
+
+
+class Outcome(Enum):
+    """What the answer to `reload` proves."""
+
+    LOADED = "loaded"
+    FAILED = "failed"
+    UNTOLD = "untold"
+    """HAProxy 2.6 and older: the answer is empty, only `show proc` tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAnswer:
+    """The answer to `reload`, and HAProxy's own words while it loaded."""
+
+    outcome: Outcome
+    messages: Messages
+
+
+def parse_reload(text: str) -> ReloadAnswer:
+    """The answer to `reload`: `Success=1` or `Success=0`, `--`, the log of the start; or nothing at all."""
+    first, _, rest = text.strip().partition("\n")
+    if not first:
+        return ReloadAnswer(Outcome.UNTOLD, Messages((), ()))
+    outcome = {"Success=1": Outcome.LOADED, "Success=0": Outcome.FAILED}.get(first.strip())
+    if outcome is None:
+        raise _garbled(RELOAD, first)
+    return ReloadAnswer(outcome, parse_messages(rest))
+
+
+# --- what HAProxy says while it reads a configuration -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What HAProxy complained of, without its prefixes; one entry may have several lines."""
+
+    alerts: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+_MESSAGE = re.compile(r"\[(?P<level>[A-Z]+)\]\s+\(\d+\) : (?:config : )?(?P<text>.*)")
+
+# Said after the message that matters, and adding nothing to it.
+_SUMMARIES = (
+    "Error(s) found in configuration file",
+    "Fatal errors found in configuration",
+    "Loading failure!",
+    "[haproxy.main()] Some protocols failed to start their listeners! Exiting.",
+    "Former worker",
+)
+
+
+def parse_messages(text: str) -> Messages:
+    """The alerts and warnings in what HAProxy writes on standard error or below a failed `reload`.
+
+    A line that starts with a blank continues the message before it. Lines without a level belong to nobody and are
+    left out. This is for people: it never raises.
+    """
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        if match := _MESSAGE.fullmatch(line):
+            found.append((match["level"], match["text"].strip()))
+        elif found and line.startswith((" ", "\t")):
+            level, said = found[-1]
+            found[-1] = (level, f"{said}\n{line.strip(' |')}")
+    kept = [(level, said) for level, said in found if not said.startswith(_SUMMARIES)]
+    return Messages(
+        alerts=tuple(said for level, said in kept if level in {"ALERT", "EMERG"}),
+        warnings=tuple(said for level, said in kept if level == "WARNING"),
+    )
+
+
+# --- shared -----------------------------------------------------------------------------------------------------
+
+_LONGEST_QUOTE = 200
+
+
+def _number(command: str, text: str) -> int:
+    # isdecimal alone lets other scripts' digits through.
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise _garbled(command, text)
+    return int(text)
+
+
+def _check_ending(command: str, text: str) -> None:
+    # Every answer ends with an empty line. One that does not was cut short, perhaps just between two servers.
+    if not text.endswith("\n\n"):
+        raise ProxyGarbled(f"HAProxy's answer to '{command}' was cut short after {_last_line(text)[:_LONGEST_QUOTE]!r}")
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
+def _garbled(command: str, line: str) -> ProxyGarbled:
+    quote = line[:_LONGEST_QUOTE]
+    return ProxyGarbled(f"HAProxy's answer to '{command}' cannot be understood: {quote!r}")

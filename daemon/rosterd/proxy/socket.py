@@ -1,0 +1,81 @@
+"""HAProxy's sockets: one connection for each question, with a deadline and a bound.
+
+Rules:
+
+- The whole answer or an error, never a part of one. HAProxy ends an answer by closing; the master socket does so only
+  when the client has said that no more questions come.
+- The answer is read while the question is still being written: HAProxy stops reading when nobody takes its answers.
+- Whatever the system says becomes `ProxyUnreachable` with the socket's path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rosterd.errors import ProxyUnreachable
+from rosterd.model import Running
+from rosterd.proxy import commands
+
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes; `show servers state` of 10,000 servers takes a fiftieth of it."""
+
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HAProxySocket:
+    """A runtime or master socket of HAProxy at `path`; `deadline_s` is for one question with its answer."""
+
+    path: Path
+    deadline_s: float
+
+    async def ask(self, line: str) -> str:
+        """Send one line (commands joined by `;`) and return the whole answer.
+
+        Raises `ProxyUnreachable` when the socket is absent, refuses, breaks, is silent or says too much.
+        """
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                return (await self._converse(line)).decode("utf-8", "replace")
+        except TimeoutError:
+            raise ProxyUnreachable(
+                f"HAProxy's socket {self.path} did not answer '{_shown(line)}' within {self.deadline_s:g} s"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ProxyUnreachable(f"HAProxy's socket {self.path} cannot be reached: {reason}") from error
+
+    async def _converse(self, line: str) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        try:
+            # No drain in between: the transport goes on writing while the answer is read.
+            writer.write(line.encode() + b"\n")
+            writer.write_eof()
+            return await self._read_all(reader)
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _read_all(self, reader: asyncio.StreamReader) -> bytes:
+        answer = bytearray()
+        while chunk := await reader.read(_CHUNK):
+            answer += chunk
+            if len(answer) > LONGEST_ANSWER:
+                raise ProxyUnreachable(f"HAProxy's socket {self.path} answered with more than {LONGEST_ANSWER} bytes")
+        return bytes(answer)
+
+
+async def observe(socket: HAProxySocket) -> Running:
+    """What HAProxy really runs, asked on its runtime socket.
+
+    Raises `ProxyUnreachable` or `ProxyGarbled`.
+    """
+    return commands.parse_observation(await socket.ask(commands.OBSERVE))
+
+
+def _shown(line: str) -> str:
+    return line if len(line) <= 80 else f"{line[:77]}..."

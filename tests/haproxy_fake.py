@@ -1,0 +1,140 @@
+"""A HAProxy that is none: master and runtime socket with the answers that a real one of that version gave.
+
+It knows as much as the callers rely on: a file that holds the word `bogus` cannot be loaded, another one gives a new
+worker that runs the structure of the file. The contract tests hold for it and for the real one, so that tests of other
+parts may trust it. `mood` makes it misbehave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from enum import Enum
+from pathlib import Path
+
+FIXTURES = Path(__file__).parent / "fixtures" / "haproxy"
+_AWAY_S = 0.03
+
+
+class Mood(Enum):
+    """How the fake answers from now on."""
+
+    WELL = "well"
+    SILENT = "silent"
+    CUT_SHORT = "cut short"
+    GARBLED = "garbled"
+    ENDLESS = "endless"
+    DEAF_TO_RELOAD = "deaf to reload"
+
+
+class HAProxyFake:
+    """Answers as the recorded HAProxy of `version` does, with its files and sockets in `directory`."""
+
+    def __init__(self, directory: Path, version: str) -> None:
+        self.config = directory / "haproxy.cfg"
+        self.runtime_socket = directory / "run.sock"
+        self.master_socket = directory / "master.sock"
+        self.mood = Mood.WELL
+        self._fixtures = FIXTURES / version
+        self._synchronous = version != "2.6"
+        self._worker_pid = 1001
+        self._structure = ""
+        self._reloads = 0
+        self._failed = 0
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def text(self, structure: str, *lines: str) -> str:
+        """Return a configuration as far as the fake understands one."""
+        return "\n".join((f"description rosterd:{structure}", *lines, ""))
+
+    async def start(self) -> None:
+        """Load the file and listen."""
+        self._structure = self._structure_of_file()
+        for path in (self.runtime_socket, self.master_socket):
+            await self._listen(path)
+
+    async def stop(self) -> None:
+        """Close everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for server in self._servers:
+            server.close()
+        self.runtime_socket.unlink(missing_ok=True)
+        self.master_socket.unlink(missing_ok=True)
+
+    async def _listen(self, path: Path) -> None:
+        self._servers.append(await asyncio.start_unix_server(self._accept, path))
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = (await reader.read()).decode().strip()
+            if self.mood is Mood.SILENT:
+                await asyncio.Event().wait()
+            while self.mood is Mood.ENDLESS:
+                writer.write(b"x" * 1_000_000)
+                await writer.drain()
+            writer.write(self._answer(line).encode())
+            await writer.drain()
+        except OSError:
+            # The client went away; a real HAProxy does not care either.
+            return
+        finally:
+            writer.close()
+
+    def _answer(self, line: str) -> str:
+        if self.mood is Mood.GARBLED:
+            return "Unknown command\n\n"
+        whole = {
+            "show info;show servers state": self._observation,
+            "show proc": self._processes,
+            "reload": self._reload,
+        }[line]()
+        return whole[: len(whole) * 2 // 3] if self.mood is Mood.CUT_SHORT else whole
+
+    def _observation(self) -> str:
+        text = re.sub(r"(?m)^Pid: .*$", f"Pid: {self._worker_pid}", self._recorded("observation_no_servers.txt"))
+        return re.sub(r"(?m)^description: .*$", f"description: rosterd:{self._structure}", text)
+
+    def _processes(self) -> str:
+        recorded = self._recorded("proc.txt")
+        master = re.sub(r"0 \[failed: 0\]", f"{self._reloads} [failed: {self._failed}]", recorded)
+        return re.sub(r"(?m)^\d+( +worker)", rf"{self._worker_pid}\1", master)
+
+    def _reload(self) -> str:
+        if self.mood is Mood.DEAF_TO_RELOAD:
+            return ""
+        self._reloads += 1
+        if "bogus" in self.config.read_text(encoding="utf-8"):
+            self._failed += 1
+            answer = self._recorded("reload_failed.txt")
+        else:
+            self._failed = 0
+            self._worker_pid += 1
+            self._structure = self._structure_of_file()
+            answer = self._recorded("reload.txt")
+        if not self._synchronous:
+            task = asyncio.ensure_future(self._go_away_for_a_moment())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return answer
+
+    async def _go_away_for_a_moment(self) -> None:
+        """The master of 2.6 executes itself anew and refuses connections meanwhile."""
+        self._servers.pop().close()
+        self.master_socket.unlink(missing_ok=True)
+        await asyncio.sleep(_AWAY_S)
+        await self._listen(self.master_socket)
+
+    def _structure_of_file(self) -> str:
+        found = re.search(r"description rosterd:(\S+)", self.config.read_text(encoding="utf-8"))
+        return found[1] if found else ""
+
+    def _recorded(self, name: str) -> str:
+        return (self._fixtures / name).read_text(encoding="utf-8")

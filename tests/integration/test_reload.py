@@ -1,0 +1,326 @@
+"""A text on its way into a real HAProxy: what is proven and put back, while HAProxy serves through all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rosterd.errors import (
+    ConfigFileError,
+    ConfigRefused,
+    ProxyBinaryError,
+    ProxyUnreachable,
+    ReloadFailed,
+)
+from rosterd.proxy.apply import Applier, Checker
+from rosterd.proxy.config_file import ConfigFile
+from rosterd.proxy.reload import Master, check
+from rosterd.proxy.socket import HAProxySocket, observe
+from tests.haproxy_process import BINARY, HAProxyProcess, running_haproxy
+from tests.loopback import free_address
+
+PAGE = "http-request return status 200 content-type text/plain string"
+
+
+@pytest.fixture
+def haproxy(tmp_path: Path) -> Iterator[HAProxyProcess]:
+    """A HAProxy whose every answer is `first`."""
+    with running_haproxy(tmp_path, f"{PAGE} first") as process:
+        yield process
+
+
+@pytest.fixture
+def file(haproxy: HAProxyProcess, tmp_path: Path) -> ConfigFile:
+    """The file that HAProxy starts from."""
+    (tmp_path / "state").mkdir()
+    return ConfigFile(haproxy.config, tmp_path / "state")
+
+
+@pytest.fixture
+def applier(haproxy: HAProxyProcess, file: ConfigFile) -> Applier:
+    """What brings a text into HAProxy."""
+    return applier_of(haproxy, file)
+
+
+def applier_of(haproxy: HAProxyProcess, file: ConfigFile, binary: str = BINARY) -> Applier:
+    """Return an applier that checks with `binary`."""
+    master = Master(HAProxySocket(haproxy.master_socket, deadline_s=5.0), reload_deadline_s=10.0)
+    return Applier(file, Checker(binary, deadline_s=10.0), master, time.monotonic)
+
+
+def page(haproxy: HAProxyProcess) -> str:
+    """Return what a client gets, on a new connection; HAProxy answers within a second or so."""
+    with socket.create_connection((haproxy.address, haproxy.port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    return answer.decode().rpartition("\r\n\r\n")[2]
+
+
+async def structure(haproxy: HAProxyProcess) -> str:
+    """Return the structure that HAProxy runs."""
+    return (await observe(HAProxySocket(haproxy.runtime_socket, deadline_s=5.0))).structure
+
+
+def only_the_file_is_there(haproxy: HAProxyProcess) -> bool:
+    """Say whether no candidate was left beside the file."""
+    return [path.name for path in haproxy.config.parent.glob("*haproxy.cfg*")] == [haproxy.config.name]
+
+
+async def test_a_good_text_is_served_and_proven(haproxy: HAProxyProcess, file: ConfigFile, applier: Applier) -> None:
+    """The file, the last good copy, what HAProxy runs and what clients get are all the new text."""
+    text = haproxy.text("second", f"{PAGE} second")
+    applied = await applier.reload(text)
+    assert await structure(haproxy) == "second"
+    assert page(haproxy) == "second"
+    assert file.read() == file.read_good() == text
+    assert applied.proof.worker_pid == (await observe(HAProxySocket(haproxy.runtime_socket, 5.0))).pid
+    assert min(applied.check_s, applied.install_s, applied.reload_s) > 0
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_a_refused_text_never_becomes_the_file(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """The error is HAProxy's own message with the file's own name and line; HAProxy serves as before."""
+    before = file.read()
+    with pytest.raises(ConfigRefused) as refused:
+        await applier.reload(haproxy.text("second", "bogus line"))
+    line = haproxy.text("second").count("\n") + 1
+    expected = f"parsing [{haproxy.config}:{line}] : unknown keyword 'bogus' in 'backend' section"
+    assert str(refused.value) == expected
+    assert file.read() == before
+    assert page(haproxy) == "first"
+    assert haproxy.pid == (await applier_master(haproxy).processes()).master_pid
+    assert (await applier_master(haproxy).processes()).reloads == 0
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_a_text_without_a_last_newline_is_refused(haproxy: HAProxyProcess, applier: Applier) -> None:
+    """A text that was cut short does not pass."""
+    with pytest.raises(ConfigRefused, match="Missing LF on last line"):
+        await applier.reload(haproxy.text("second").rstrip("\n"))
+
+
+async def test_a_reload_that_fails_puts_the_last_good_text_back(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """`-c` does not see a port that is taken. HAProxy keeps its worker, and would restart from the good file."""
+    good = haproxy.text("second", f"{PAGE} second")
+    await applier.reload(good)
+    with taken_port() as (address, port), pytest.raises(ReloadFailed):
+        await applier.reload(haproxy.text("third", f"{PAGE} third", "frontend more", f"bind {address}:{port}"))
+    assert file.read() == file.read_good() == good
+    assert await structure(haproxy) == "second"
+    assert page(haproxy) == "second"
+    await applier.reload(haproxy.text("fourth", f"{PAGE} fourth"))
+    assert page(haproxy) == "fourth"
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_without_a_good_copy_the_text_from_before_is_put_back(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """The first reload of a daemon that took over somebody's HAProxy may fail, too."""
+    before = file.read()
+    with taken_port() as (address, port), pytest.raises(ReloadFailed):
+        await applier.reload(haproxy.text("second", "frontend more", f"bind {address}:{port}"))
+    assert file.read() == before
+    assert file.read_good() is None
+
+
+async def test_mode_and_owner_of_the_file_stay(haproxy: HAProxyProcess, applier: Applier) -> None:
+    """Through a reload that works and one that is refused."""
+    haproxy.config.chmod(0o604)
+    await applier.reload(haproxy.text("second"))
+    with contextlib.suppress(ConfigRefused):
+        await applier.reload(haproxy.text("third", "bogus"))
+    after = haproxy.config.stat()
+    assert (after.st_mode & 0o777, after.st_uid) == (0o604, os.geteuid())
+
+
+async def test_the_same_text_is_reloaded_without_a_write(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """HAProxy may run something older than its file, but the file is as it should be."""
+    text = haproxy.text("second")
+    file.write(text)
+    inode = haproxy.config.stat().st_ino
+    applied = await applier.reload(text)
+    assert await structure(haproxy) == "second"
+    assert haproxy.config.stat().st_ino == inode
+    assert applied.install_s == 0.0
+
+
+async def test_the_file_follows_without_a_reload(haproxy: HAProxyProcess, file: ConfigFile, applier: Applier) -> None:
+    """HAProxy is not asked, and a text is good only when HAProxy was seen to run it."""
+    text = haproxy.text("second")
+    await applier.follow(text)
+    assert file.read() == text
+    assert file.read_good() is None
+    assert (await applier_master(haproxy).processes()).reloads == 0
+    applier.confirm(text)
+    assert file.read_good() == text
+    with pytest.raises(ConfigRefused):
+        await applier.follow(haproxy.text("third", "bogus"))
+    assert file.read() == text
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_a_haproxy_that_is_down_changes_nothing(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """A reload is refused before anything is written; following prepares the file for the next start."""
+    before = file.read()
+    haproxy.stop()
+    text = haproxy.text("second", f"{PAGE} second")
+    with pytest.raises(ProxyUnreachable, match=r"master\.sock"):
+        await applier.reload(text)
+    assert file.read() == before
+    await applier.follow(text)
+    haproxy.start()
+    assert page(haproxy) == "second"
+
+
+async def test_a_missing_good_copy_is_no_failure_of_the_reload(haproxy: HAProxyProcess, tmp_path: Path) -> None:
+    """HAProxy runs the text: that its copy could not be kept is logged."""
+    applier = applier_of(haproxy, ConfigFile(haproxy.config, tmp_path / "nowhere"))
+    await applier.reload(haproxy.text("second"))
+    assert await structure(haproxy) == "second"
+
+
+async def test_a_stop_before_the_installation_leaves_the_old_file(
+    haproxy: HAProxyProcess, file: ConfigFile, tmp_path: Path
+) -> None:
+    """A check that was under way is killed, and its candidate is gone."""
+    before = file.read()
+    slow = script(tmp_path / "slow", f"touch {tmp_path}/started; sleep 600")
+    task = asyncio.create_task(applier_of(haproxy, file, slow).reload(haproxy.text("second")))
+    await until((tmp_path / "started").exists)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert file.read() == before
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_a_stop_after_the_installation_leaves_the_new_file(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """It is whole and checked, HAProxy was asked to load it, and nobody called it good without a proof."""
+    text = haproxy.text("second")
+    task = asyncio.create_task(applier.reload(text))
+    await until(lambda: file.read() == text)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert file.read() == text
+    assert file.read_good() is None
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_a_restore_that_fails_tells_both(haproxy: HAProxyProcess, applier: Applier) -> None:
+    """The reload's failure and the reason why the good text is not back."""
+    await applier.reload(haproxy.text("second"))
+    good = haproxy.config.parent / "state" / "haproxy.cfg.good"
+    good.unlink()
+    good.mkdir()
+    with taken_port() as (address, port), pytest.raises(ConfigFileError, match=r"could not be put back.*directory"):
+        await applier.reload(haproxy.text("third", "frontend more", f"bind {address}:{port}"))
+    assert page(haproxy).startswith("<html>")
+
+
+# --- the program itself -----------------------------------------------------------------------------------------
+
+
+async def test_warnings_are_returned(tmp_path: Path) -> None:
+    """A text that HAProxy accepts with a warning is accepted, and the warning is told."""
+    path = tmp_path / "haproxy.cfg"
+    address = free_address(8080)
+    path.write_text(f"defaults\n    mode http\nfrontend f\n    bind {address}:8080\n", encoding="utf-8")
+    (warning,) = await check(BINARY, path, deadline_s=10.0)
+    assert warning.startswith("missing timeouts for frontend 'f'.\n")
+
+
+async def test_a_check_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+    """The deadline holds, although a child of the program keeps its output open."""
+    hanging = script(tmp_path / "hanging", f"sleep 600 & echo $! > {tmp_path}/child; wait")
+    started = time.monotonic()
+    with pytest.raises(ProxyBinaryError, match=r"did not end within 0\.5 s and was killed"):
+        await check(hanging, tmp_path / "haproxy.cfg", deadline_s=0.5)
+    assert time.monotonic() - started < 5
+    child = Path("/proc") / (tmp_path / "child").read_text(encoding="utf-8").strip() / "stat"
+    await until(lambda: not child.exists() or ") Z " in child.read_text(encoding="utf-8"))
+
+
+async def test_a_program_that_is_missing_or_is_none_is_named(tmp_path: Path) -> None:
+    """A path without a file, a file that may not be run and one that is no program."""
+    plain = tmp_path / "plain"
+    plain.touch(mode=0o644)
+    junk = tmp_path / "junk"
+    junk.write_bytes(b"\x7fELF nothing")
+    junk.chmod(0o755)
+    for program, reason in ((tmp_path / "missing", "No such file"), (plain, "Permission"), (junk, "format")):
+        with pytest.raises(ProxyBinaryError, match=rf"{program.name}.*cannot be run: .*{reason}"):
+            await check(str(program), tmp_path / "haproxy.cfg", deadline_s=5.0)
+
+
+async def test_a_program_that_crashes_is_no_refusal(tmp_path: Path) -> None:
+    """The text may be fine: the signal is told."""
+    crashing = script(tmp_path / "crashing", "kill -SEGV $$")
+    with pytest.raises(ProxyBinaryError, match="ended by signal 11"):
+        await check(crashing, tmp_path / "haproxy.cfg", deadline_s=5.0)
+
+
+async def test_a_refusal_without_a_known_message_is_given_whole(tmp_path: Path) -> None:
+    """What the program wrote, or at least its exit code."""
+    with pytest.raises(ConfigRefused, match=r"^what a mess$"):
+        await check(script(tmp_path / "talks", "echo what a mess; exit 1"), tmp_path / "x", deadline_s=5.0)
+    with pytest.raises(ConfigRefused, match="ended with code 3"):
+        await check(script(tmp_path / "mute", "exit 3"), tmp_path / "x", deadline_s=5.0)
+
+
+async def test_a_program_that_writes_without_end_is_killed(tmp_path: Path) -> None:
+    """At the deadline, with bounded memory."""
+    with pytest.raises(ProxyBinaryError, match="did not end"):
+        await check(script(tmp_path / "chatty", "exec yes"), tmp_path / "x", deadline_s=0.3)
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------
+
+
+def applier_master(haproxy: HAProxyProcess) -> Master:
+    """Return the master of `haproxy`."""
+    return Master(HAProxySocket(haproxy.master_socket, deadline_s=5.0), reload_deadline_s=10.0)
+
+
+def script(path: Path, body: str) -> str:
+    """Write a shell script and return its path."""
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+@contextlib.contextmanager
+def taken_port() -> Iterator[tuple[str, int]]:
+    """Listen on a port, so that HAProxy cannot."""
+    address = free_address()
+    with socket.socket() as taken:
+        taken.bind((address, 0))
+        taken.listen()
+        yield address, taken.getsockname()[1]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until `holds`, five seconds at most."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110  what is waited for happens in another process
+            await asyncio.sleep(0.005)

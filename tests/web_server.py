@@ -1,0 +1,88 @@
+"""A small web server of its own process, so that it can be killed: `python -m tests.web_server ADDRESS PORT`.
+
+Each answer has the header `x-backend-ip` and, as its body, the head of the request. `/die` ends the connection without
+an answer; `/deaths` tells how often that was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from tests.loopback import free_address, free_port
+
+_START_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebServer:
+    """A web server that runs at `address:port`."""
+
+    address: str
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, address: str | None = None) -> WebServer:
+        """Start one and return when it accepts."""
+        address = address or free_address()
+        port = free_port(address)
+        process = subprocess.Popen([sys.executable, "-m", "tests.web_server", address, str(port)])
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((address, port), timeout=1).close()
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return cls(address, port, process)
+        process.kill()
+        process.wait()
+        raise RuntimeError(f"no web server at {address}:{port}")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; twice is fine."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+class _Handler:
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._deaths = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer requests on one connection until the client ends it."""
+        try:
+            while await self._answer(reader, writer):
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        path = head.split(b" ", 2)[1]
+        if path == b"/die":
+            self._deaths += 1
+            return False
+        body = str(self._deaths).encode() if path == b"/deaths" else head
+        answer = f"HTTP/1.1 200 OK\r\nx-backend-ip: {self._address}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        writer.write(answer if head.startswith(b"HEAD ") else answer + body)
+        return True
+
+
+async def _main(address: str, port: int) -> None:
+    server = await asyncio.start_server(_Handler(address).serve, address, port)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))
