@@ -1,0 +1,204 @@
+"""The hand of the loop: when to act on a difference, and what becomes of success and failure.
+
+It owns the clocks of acting (debounce, back-off) and the account of what was done; the controller tells it what is
+wanted. Rules:
+
+- A reload waits for quiet; the first complete state and a retry do not.
+- A failure is logged with its text and tried again later, with back-off that grows until all is level. If a draft is
+  on trial, the draft is at fault: it is rejected or shelved with a back-off of its own, and the good one goes on at
+  once.
+- The file follows without a reload where HAProxy needs none, or is not there to be reloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import structlog
+
+from rosterd.backoff import backoff
+from rosterd.blueprint import Blueprint, Drafts
+from rosterd.debounce import Debounce, Pace
+from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, TemplateError
+from rosterd.model import Desired, Reload
+from rosterd.proxy.apply import Applied, Applier
+from rosterd.proxy.config_file import ConfigFile
+from rosterd.report import LastReload
+from rosterd.settings import ReloadSettings
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Actuator:
+    """Makes HAProxy and its file follow."""
+
+    def __init__(
+        self,
+        *,
+        drafts: Drafts,
+        file: ConfigFile,
+        applier: Applier,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        """Wire it up; `clock` is monotonic seconds, `jitter` a random number from 0 to 1."""
+        self.error = ""
+        """Why what is in force cannot be brought about just now; empty when it can."""
+        self.reloads = 0
+        self.reloads_failed = 0
+        self.last_reload: LastReload | None = None
+        self._drafts = drafts
+        self._file = file
+        self._applier = applier
+        self._clock = clock
+        self._jitter = jitter
+        self._debounce = Debounce(_pace(drafts.newest.settings.reload))
+        self._wanted: Desired | None = None
+        self._failure = ""
+        self._retry_at = clock()
+        self._waits = self._new_waits()
+        self._draft_waits = self._new_waits()
+
+    @property
+    def due_at(self) -> float | None:
+        """When a waiting reload is to be done; None while none waits."""
+        due = self._debounce.due_at
+        return None if due is None else max(due, self._retry_at)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a file for HAProxy to start from; one that cannot be read is there."""
+        try:
+            return self._file.read() is not None
+        except ConfigFileError:
+            return True
+
+    def start_over(self) -> None:
+        """HAProxy came back: do not sit out the back-off."""
+        self._retry_at, self._waits = self._clock(), self._new_waits()
+
+    def take_draft(self) -> None:
+        """There is a new draft: it brings its own pace, and what failed before it need not fail with it."""
+        self._debounce.pace = _pace(self._drafts.newest.settings.reload)
+        self._draft_waits = self._new_waits()
+        self.start_over()
+
+    def hold_off(self) -> None:
+        """Something went wrong that is not understood: wait before the next action."""
+        self._retry_at = self._clock() + next(self._waits)
+        self.rest()
+
+    def rest(self) -> None:
+        """HAProxy runs what is desired: nothing waits any more."""
+        self._debounce.calm()
+        self._wanted = None
+
+    def want(self, desired: Desired) -> None:
+        """Have HAProxy reloaded, once nothing more changes for a moment."""
+        if desired != self._wanted:
+            self._wanted = desired
+            self._debounce.touch(self._clock())
+
+    def want_at_once(self, desired: Desired) -> None:
+        """Have HAProxy reloaded without waiting for quiet."""
+        self._wanted = desired
+        self._debounce.press(self._clock())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the waiting reload is to be done now."""
+        due = self.due_at
+        return due is not None and due <= self._clock()
+
+    async def reload(self, blueprint: Blueprint, text: str, plan: Reload) -> Applied | None:
+        """Reload; None when it failed."""
+        applied = await self._attempt(blueprint, self._applier.reload(text))
+        now = self._clock()
+        self._debounce.fired(now)
+        self._wanted = None
+        self.last_reload = LastReload(now, tuple(reason.detail for reason in plan.reasons), self._failure)
+        if applied is not None:
+            self.reloads += 1
+        return applied
+
+    async def follow(self, blueprint: Blueprint, text: str) -> None:
+        """Bring the file level with what should be served, so that HAProxy can start from it at any moment."""
+        if self.text_on_disk() == text:
+            self._be_level()
+            return
+        if self._clock() < self._retry_at:
+            return
+        if await self._attempt(blueprint, self._applier.follow(text)) is None:
+            return
+        log.info("config.followed", bytes=len(text))
+        self._be_level()
+        if self._drafts.good is None:
+            # No HAProxy has run anything yet; that it accepts the text is the best proof to be had.
+            self._drafts.prove(blueprint)
+
+    def confirm(self, text: str) -> None:
+        """HAProxy is seen to run what `text` says: keep it as the last good one, once the file holds it."""
+        if self.text_on_disk() == text:
+            self._applier.confirm(text)
+
+    def give_up(self, blueprint: Blueprint, error: ProxyError | TemplateError) -> None:
+        """Trying the same again is no use: a draft on trial is rejected; without one we try again later."""
+        if not self._drafts.is_on_trial(blueprint):
+            if self._clock() >= self._retry_at:
+                self._retry_later(blueprint, error)
+            return
+        self._failure = str(error)
+        log.error("edit.rejected", error=str(error), effect="the last good settings and template stay in force")
+        self._drafts.reject(blueprint, str(error))
+
+    def text_on_disk(self) -> str | None:
+        """What HAProxy would start from; None when there is no file, or it cannot be read."""
+        try:
+            return self._file.read()
+        except ConfigFileError as error:
+            self.error = str(error)
+            return None
+
+    async def _attempt(self, blueprint: Blueprint, action: Awaitable[T]) -> T | None:
+        """Do it; None when it failed, which was then logged and has its consequences drawn."""
+        try:
+            result = await action
+        except ConfigRefused as error:
+            self.give_up(blueprint, error)
+        except ProxyError as error:
+            self._retry_later(blueprint, error)
+        else:
+            self._failure = ""
+            return result
+        return None
+
+    def _retry_later(self, blueprint: Blueprint, error: ProxyError | TemplateError) -> None:
+        if isinstance(error, ReloadFailed):
+            self.reloads_failed += 1
+        on_trial = self._drafts.is_on_trial(blueprint)
+        wait = next(self._draft_waits if on_trial else self._waits)
+        self._failure = str(error)
+        log.error("apply.failed", kind=type(error).__name__, error=str(error), retry_in_s=round(wait, 3))
+        retry_at = self._clock() + wait
+        if on_trial:
+            self._drafts.shelve(blueprint, retry_at, str(error))
+        else:
+            self.error = str(error)
+            self._retry_at = retry_at
+
+    def _be_level(self) -> None:
+        """HAProxy and its file are as they should be: what failed before is over."""
+        if self.error:
+            self.error = ""
+            self._waits = self._new_waits()
+
+    def _new_waits(self) -> Iterator[float]:
+        pace = self._drafts.newest.settings.reload
+        return backoff(pace.backoff_first_s, pace.backoff_longest_s, self._jitter)
+
+
+def _pace(settings: ReloadSettings) -> Pace:
+    return Pace(settings.quiet_s, settings.longest_s, settings.least_interval_s)

@@ -1,0 +1,1 @@
+"""Read-only HTTP: how people and programs look into the daemon."""

@@ -1,0 +1,95 @@
+"""The admin interface: aiohttp inside the daemon's loop, read-only, on loopback or a unix socket.
+
+    /healthz      200 while the daemon answers
+    /readyz       200 once a first complete state is in force and both sides answer, else 503 with the reasons
+    /v1/status    everything worth knowing, as JSON
+    /v1/members   the member table, as JSON
+
+It asks the controller for one report a request and holds nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from rosterd.errors import AdminAddressTaken
+from rosterd.report import Report, members_json, status_json
+from rosterd.settings import UNIX_PREFIX, split_host_port
+
+
+def application(report: Callable[[], Report]) -> web.Application:
+    """The routes, over a function that makes a report."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def readyz(_: web.Request) -> web.Response:
+        now = report()
+        reasons = [text for text in (now.agent_error, now.proxy_error) if text]
+        if not now.complete:
+            reasons.append("no complete state has been applied yet")
+        return web.json_response({"ready": now.ready, "reasons": reasons}, status=200 if now.ready else 503)
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(status_json(report()))
+
+    async def members(_: web.Request) -> web.Response:
+        return web.json_response(members_json(report()))
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.get("/v1/status", status),
+            web.get("/v1/members", members),
+        ]
+    )
+    return app
+
+
+@asynccontextmanager
+async def serving(listen: str, report: Callable[[], Report]) -> AsyncIterator[None]:
+    """Serve at `listen` (host:port or unix:PATH) until the context is left; AdminAddressTaken when that cannot be."""
+    runner = web.AppRunner(application(report), access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await _start(runner, listen)
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _start(runner: web.AppRunner, listen: str) -> None:
+    try:
+        if not listen.startswith(UNIX_PREFIX):
+            host, port = split_host_port(listen)
+            await web.TCPSite(runner, host, port).start()
+            return
+        path = Path(listen.removeprefix(UNIX_PREFIX))
+        await _refuse_if_served(path)
+        await web.UnixSite(runner, str(path)).start()
+        _let_group_in(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise AdminAddressTaken(f"admin.listen {listen}: cannot be listened on: {reason}") from error
+
+
+async def _refuse_if_served(path: Path) -> None:
+    """The event loop would silently take a socket away from a daemon that still answers on it."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return
+    writer.close()
+    raise AdminAddressTaken(f"admin.listen unix:{path}: another daemon answers there")
+
+
+def _let_group_in(path: Path) -> None:
+    path.chmod(0o660)

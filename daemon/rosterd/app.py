@@ -1,0 +1,159 @@
+"""The composition root: builds the daemon from its parts, runs it, and says how it ended.
+
+One exit stack holds every resource and leaves them in reverse. Signals set an event and do nothing else; a turn of the
+controller that is under way is given `STOP_WITHIN_S` to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rosterd import __version__, logs
+from rosterd.actuator import Actuator
+from rosterd.admin.server import serving
+from rosterd.blueprint import Blueprint, Drafts
+from rosterd.controller import Controller
+from rosterd.edits import Edits
+from rosterd.errors import TemplateError
+from rosterd.proxy.apply import Applier, Checker
+from rosterd.proxy.config_file import ConfigFile
+from rosterd.proxy.reload import Master
+from rosterd.proxy.socket import HAProxySocket
+from rosterd.render import Template
+from rosterd.serf.client import SerfClient, SerfTiming
+from rosterd.serf.endpoints import parse_seed
+from rosterd.serf.seeds import SeedKeeper
+from rosterd.settings import Settings, load
+from rosterd.sources import Sources
+from rosterd.watch import watched
+
+log = structlog.get_logger(__name__)
+
+STOP_WITHIN_S = 4.0
+
+
+async def run(settings_file: Path | None) -> None:
+    """Run the daemon until SIGTERM or SIGINT. RosterdError for what keeps it from starting."""
+    settings = load(settings_file)
+    logs.configure(settings.log.level, settings.log.format)
+    sources = Sources(settings_file, settings.proxy.template_file, settings.proxy.state_dir)
+    file = ConfigFile(settings.proxy.config_file, settings.proxy.state_dir)
+    controller = _controller(settings, sources, file)
+    stop = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_signals(stop, controller))
+        await stack.enter_async_context(serving(settings.admin.listen, controller.report))
+        file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
+        stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))
+        controller.files_edited()  # the first turn reports a broken template that the last good one stands in for
+        log.info(
+            "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
+        )
+        await _run_until_stopped(settings, controller, stop)
+        log.info("daemon.stopped")
+
+
+def _controller(settings: Settings, sources: Sources, file: ConfigFile) -> Controller:
+    proxy = settings.proxy
+    master = Master(HAProxySocket(proxy.master_socket, proxy.answer_timeout_s), proxy.reload_timeout_s)
+    clock = time.monotonic
+    applier = Applier(file, Checker(proxy.binary, proxy.check_timeout_s), master, clock)
+    drafts = _drafts(settings, sources)
+    return Controller(
+        drafts=drafts,
+        edits=Edits(drafts, sources),
+        runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
+        actuator=Actuator(drafts=drafts, file=file, applier=applier, clock=clock, jitter=random.SystemRandom().random),
+        clock=clock,
+    )
+
+
+def _drafts(settings: Settings, sources: Sources) -> Drafts:
+    """Start with the template as it is; beside a broken one with the last good one, if there is any."""
+    kept = sources.good_template()
+    good = None if kept is None else _blueprint_or_none(settings, kept)
+    try:
+        return Drafts(Blueprint.of(settings, sources.template()), good)
+    except TemplateError:
+        if good is None:
+            raise
+        return Drafts(good, None)
+
+
+def _blueprint_or_none(settings: Settings, template: Template) -> Blueprint | None:
+    with contextlib.suppress(TemplateError):
+        return Blueprint.of(settings, template)
+    return None
+
+
+async def _run_until_stopped(settings: Settings, controller: Controller, stop: asyncio.Event) -> None:
+    """Run loop, listener and seeds; a part that ends by itself ends the daemon with what it raised."""
+    loop_task = asyncio.create_task(controller.run(stop), name="controller")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    parts = [loop_task, *(asyncio.create_task(part, name="serf") for part in _serf_parts(settings, controller))]
+    try:
+        done, _ = await asyncio.wait([*parts, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        ended, _ = await asyncio.wait([loop_task], timeout=STOP_WITHIN_S)
+        for task in done | ended:
+            task.result()
+    finally:
+        await _end([*parts, stopped])
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = tuple(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _serf_parts(settings: Settings, controller: Controller) -> Iterator[Coroutine[Any, Any, None]]:
+    serf = settings.serf
+    auth_key = serf.auth_key.get_secret_value() if serf.auth_key is not None else None
+    timing = SerfTiming(
+        request_timeout=serf.request_timeout_s,
+        stats_interval=serf.stats_interval_s,
+        members_interval=serf.members_interval_s,
+        backoff_first=serf.backoff_first_s,
+        backoff_longest=serf.backoff_longest_s,
+    )
+    yield SerfClient(
+        address=serf.host_port,
+        auth_key=auth_key,
+        timing=timing,
+        listener=controller,
+        rng=random.SystemRandom(),
+    ).run()
+    if serf.seeds:
+        yield SeedKeeper(
+            address=serf.host_port,
+            auth_key=auth_key,
+            seeds=tuple(map(parse_seed, serf.seeds)),
+            interval=serf.seed_interval_s,
+            join_timeout=timing.join_timeout,
+            latest=controller.latest_snapshot,
+        ).run()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event, controller: Controller) -> Iterator[None]:
+    """SIGTERM and SIGINT stop, SIGHUP reads settings and template again."""
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: controller.reread}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

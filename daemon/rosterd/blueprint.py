@@ -1,0 +1,127 @@
+"""Which settings and template are in force: the last good ones, until newer ones have proven themselves.
+
+Pure. An edit makes a draft. Rules:
+
+- A draft becomes good when HAProxy is seen to run it (before there was any HAProxy: when `haproxy -c` accepts it), and
+  is rejected when `haproxy -c` refuses it or a reload with it does not have its effect; the good one stays in force
+  all the while, also over later changes of membership.
+- A draft whose reload failed is shelved and tried again later; a rejected one is not tried again until it is edited.
+- A daemon that has nothing but a draft goes on with it: there is nothing better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rosterd.render import Template, structure_digest
+from rosterd.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """Settings and template together: all of the configuration that is not a server."""
+
+    settings: Settings
+    template: Template
+    structure: str = field(compare=False)
+
+    @classmethod
+    def of(cls, settings: Settings, template: Template) -> Blueprint:
+        """Combine them; TemplateError when the template cannot be rendered with these settings."""
+        return cls(settings, template, structure_digest(template, settings.proxy, settings.services))
+
+
+class Drafts:
+    """The blueprint in force, and at most one newer draft."""
+
+    def __init__(self, draft: Blueprint, good: Blueprint | None) -> None:
+        """Start with a draft, and with what was good before the daemon was restarted, if that is known."""
+        self.good = good if good != draft else None
+        self.draft: Blueprint | None = draft
+        self.rejected: Blueprint | None = None
+        self._edit_error = ""
+        self._draft_error = ""
+        self._shelved_until: float | None = None
+
+    @property
+    def error(self) -> str:
+        """Why the newest edit is not in force; empty when it is, or was not tried yet."""
+        return self._edit_error or self._draft_error
+
+    @property
+    def newest(self) -> Blueprint:
+        """What an edit is compared with: the draft, or what is in force without one."""
+        return self.draft or self.good_or_only
+
+    @property
+    def good_or_only(self) -> Blueprint:
+        """The good one, or the draft while nothing has been proven yet."""
+        only = self.good or self.draft
+        if only is None:
+            raise AssertionError("a daemon always has a blueprint")
+        return only
+
+    @property
+    def retry_at(self) -> float | None:
+        """When a shelved draft is tried again."""
+        return self._shelved_until
+
+    def in_force(self, now: float) -> Blueprint:
+        """What to render with."""
+        if self.draft is None or self._is_shelved(now):
+            return self.good_or_only
+        return self.draft
+
+    def propose(self, blueprint: Blueprint) -> None:
+        """Take an edit as the new draft; going back to the good one ends the draft."""
+        self.rejected = None  # a later edit that goes back to it is an edit, and is told again why it is refused
+        self._edit_error = self._draft_error = ""
+        self._shelved_until = None
+        self.draft = None if blueprint == self.good else blueprint
+
+    def prove(self, blueprint: Blueprint) -> None:
+        """HAProxy runs it."""
+        self.good = blueprint
+        if self.draft == blueprint:
+            self.draft = None
+            self._draft_error = ""
+            self._shelved_until = None
+
+    def refuse(self, error: str) -> None:
+        """An edit that does not even make a draft."""
+        self.rejected = None  # what was rejected before it is not the newest edit any more
+        self._edit_error = error
+
+    def confirm(self, blueprint: Blueprint) -> None:
+        """The files say what was read before: a mistake made meanwhile was taken back."""
+        self._edit_error = ""
+        if blueprint != self.rejected:
+            self.rejected = None  # that edit was taken back; should it be made again, it is told again
+        if self.draft is None and blueprint == self.good:
+            self._draft_error = ""
+
+    def retry(self) -> None:
+        """Forget what failed before: what it needs may be there now."""
+        self.rejected = None
+        self._shelved_until = None
+
+    def reject(self, blueprint: Blueprint, error: str) -> None:
+        """HAProxy refuses it; without a good one it stays, since there is nothing better."""
+        self.rejected = blueprint
+        self._draft_error = error
+        if self.is_on_trial(blueprint):
+            self.draft = None
+            self._shelved_until = None
+
+    def is_on_trial(self, blueprint: Blueprint) -> bool:
+        """Whether it is a draft that the good one can stand in for."""
+        return self.good is not None and self.draft == blueprint
+
+    def shelve(self, blueprint: Blueprint, until: float, error: str) -> None:
+        """A reload with it failed: go on with the good one until then."""
+        if self.is_on_trial(blueprint):
+            self._shelved_until = until
+            self._draft_error = error
+
+    def _is_shelved(self, now: float) -> bool:
+        return self.good is not None and self._shelved_until is not None and now < self._shelved_until

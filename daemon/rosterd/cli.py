@@ -1,0 +1,226 @@
+"""The command line. Results go to standard output, errors with their remedy to standard error.
+
+Every command that a script may read has `--json`. Exit codes: 0 fine, 1 the answer is no (`plan`: something would
+change; `status`: not ready), 2 wrong usage, and one for each branch of errors.py; docs/exit-codes.md lists them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import wraps
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from rosterd import __version__
+from rosterd import app as daemon
+from rosterd.admin.client import ask
+from rosterd.blueprint import Blueprint
+from rosterd.console import print_json, print_members, print_plan, print_status
+from rosterd.errors import MembersFileError, RosterdError
+from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
+from rosterd.plan import compare
+from rosterd.policy import Lines, View, decide, inherited_lines
+from rosterd.proxy.reload import check as check_configuration
+from rosterd.proxy.socket import HAProxySocket, observe
+from rosterd.render import SAMPLES, render
+from rosterd.report import plan_json, records_of
+from rosterd.roster import EMPTY, Table, advance, inherit
+from rosterd.settings import DEFAULT_FILE, Settings, load
+from rosterd.sources import Sources
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="Keeps HAProxy in step with a Serf cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # whole sentences about wrong usage, which a box would cut off
+)
+
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        envvar="ROSTERD_SETTINGS",
+        help=f"The settings file [default: {DEFAULT_FILE}, where it exists]",
+        show_default=False,
+    ),
+]
+MembersFile = Annotated[
+    str | None,
+    typer.Option("--members", metavar="FILE", help="Members as `rosterd members --json` prints them; - is stdin"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read")]
+
+
+def _told(command: Callable[P, int]) -> Callable[P, None]:
+    """Make a command end with its exit code, and turn an error of ours into its text and code."""
+
+    @wraps(command)
+    def run_command(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except RosterdError as error:
+            for line in str(error).splitlines():
+                sys.stderr.write(f"rosterd: {line}\n")
+            code = error.exit_code
+        raise typer.Exit(code)
+
+    return run_command
+
+
+@app.command()
+@_told
+def run(settings: SettingsFile = None) -> int:
+    """Run the daemon in the foreground."""
+    asyncio.run(daemon.run(_settings_file(settings)))
+    return 0
+
+
+@app.command()
+@_told
+def check(settings: SettingsFile = None) -> int:
+    """Check the settings, the template, and with `haproxy -c` what is rendered from them, without and with servers."""
+    loaded, blueprint = _read(settings)
+    with tempfile.TemporaryDirectory(prefix="rosterd-check-") as directory:
+        path = Path(directory) / loaded.proxy.config_file.name
+        for servers in (), SAMPLES:
+            path.write_text(_text(blueprint, _everywhere(loaded, servers)), encoding="utf-8")
+            shown_as = loaded.proxy.config_file
+            asyncio.run(check_configuration(loaded.proxy.binary, path, loaded.proxy.check_timeout_s, shown_as=shown_as))
+    typer.echo(f"settings, template {loaded.proxy.template_file} and the configuration made from them are valid")
+    return 0
+
+
+@app.command(name="render")
+@_told
+def render_(settings: SettingsFile = None, members: MembersFile = None) -> int:
+    """Print the configuration for the running daemon's members, or for those in a file."""
+    loaded, blueprint = _read(settings)
+    table, lines = _members(loaded, members)
+    typer.echo(_text(blueprint, _decided(loaded, table, lines)), nl=False)
+    return 0
+
+
+@app.command()
+@_told
+def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json: AsJson = False) -> int:
+    """Print what the files as they are now would change in HAProxy, and why; exit code 1 when something would."""
+    loaded, blueprint = _read(settings)
+    table, lines = _members(loaded, members)
+    running = asyncio.run(observe(HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)))
+    lines = lines or inherited_lines(running, loaded.services)
+    desired = Desired(blueprint.structure, _decided(loaded, table, lines))
+    found = compare(desired, running)
+    shown = plan_json(found)
+    (print_json if as_json else print_plan)(shown)
+    return 0 if isinstance(found, Nothing) else 1
+
+
+@app.command()
+@_told
+def members(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
+    """Print the running daemon's member table."""
+    answer = _ask(settings, "/v1/members")
+    (print_json if as_json else print_members)(answer)
+    return 0
+
+
+@app.command()
+@_told
+def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
+    """Print how the running daemon and its HAProxy are; exit code 1 when they are not ready."""
+    answer = _ask(settings, "/v1/status")
+    (print_json if as_json else print_status)(answer)
+    return 0 if answer["ready"] else 1
+
+
+@app.command()
+@_told
+def version(*, as_json: AsJson = False) -> int:
+    """Print the version."""
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        typer.echo(f"rosterd {__version__}")
+    return 0
+
+
+# --- what the commands share ------------------------------------------------------------------------------------
+
+_NOW = 0.0
+"""A command looks at one moment: all that it knows has just become known."""
+
+
+def _settings_file(given: Path | None) -> Path | None:
+    if given is not None:
+        return given
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    except OSError:  # there is something that may not be looked at; reading it says what
+        return DEFAULT_FILE
+
+
+def _read(settings: Path | None) -> tuple[Settings, Blueprint]:
+    path = _settings_file(settings)
+    loaded = load(path)
+    template = Sources(path, loaded.proxy.template_file, loaded.proxy.state_dir).template()
+    return loaded, Blueprint.of(loaded, template)
+
+
+def _ask(settings: Path | None, path: str) -> dict[str, Any]:
+    return asyncio.run(ask(load(_settings_file(settings)).admin.listen, path))
+
+
+def _members(loaded: Settings, file: str | None) -> tuple[Table, Lines]:
+    """The members from a file; or those of the running daemon, with the server lines that it serves now."""
+    if file is None:
+        answer = asyncio.run(ask(loaded.admin.listen, "/v1/members"))
+        lines = _served_lines(asyncio.run(ask(loaded.admin.listen, "/v1/status")))
+        # Who is served without being listed in full (inherited, unseen, quarantined) is held, as the daemon does.
+        known = inherit({name for servers in lines.values() for name in servers}, _NOW)
+        return _table(known, records_of(json.dumps(answer), loaded.admin.listen)), lines
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MembersFileError(f"{file}: cannot be read: {error}") from error
+    return _table(EMPTY, records_of(text, "standard input" if file == "-" else file)), {}
+
+
+def _table(known: Table, records: tuple[MemberRecord, ...]) -> Table:
+    table, _ = advance(known, records, _NOW, served=known.entries.keys())
+    return table
+
+
+def _served_lines(answer: Mapping[str, Any]) -> Lines:
+    return {
+        service["name"]: {
+            row["name"]: Server(
+                row["name"], row["id"], ip_address(row["address"]), row["port"], row["weight"], AdminState(row["state"])
+            )
+            for row in service["servers"]
+        }
+        for service in answer["services"]
+    }
+
+
+def _decided(settings: Settings, table: Table, lines: Lines) -> tuple[Backend, ...]:
+    return decide(table, settings.services, View(lines, {}, 0), settings.policy, _NOW).backends
+
+
+def _everywhere(settings: Settings, servers: tuple[Server, ...]) -> tuple[Backend, ...]:
+    """The same servers in each service."""
+    return tuple(Backend(service.name, servers) for service in settings.services)
+
+
+def _text(blueprint: Blueprint, backends: tuple[Backend, ...]) -> str:
+    settings = blueprint.settings
+    return render(blueprint.template, blueprint.structure, settings.proxy, settings.services, backends)

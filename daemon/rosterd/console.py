@@ -1,0 +1,97 @@
+"""What the commands print for people: plain tables, whole lines in a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPE_WIDTH = 10_000
+"""Columns when standard output is no terminal: scripts get whole lines."""
+
+
+def print_json(answer: object) -> None:
+    """Print JSON as it is, without colours or wrapping."""
+    print(json.dumps(answer, indent=2))  # noqa: T201  standard output is where a command's result goes
+
+
+def print_members(answer: Mapping[str, Any]) -> None:
+    """Print `/v1/members`."""
+    table = _table("NODE", "NAME", "STATUS", "SINCE", "ADDRESS", "ROLE", "TAGS")
+    for row in answer["members"]:
+        shown = sorted((key, value) for key, value in row["tags"].items() if key not in ("role", "node"))
+        status = f"quarantined: {row['quarantined']}" if row["quarantined"] else row["status"]
+        since = f"{row['since_s']:.0f}s"
+        tags = " ".join(f"{key}={value}" for key, value in shown)
+        _add(table, row["node"], row["name"], status, since, row["address"] or "-", row["role"] or "-", tags)
+    _console().print(table)
+
+
+def print_status(answer: Mapping[str, Any]) -> None:
+    """Print `/v1/status`: one line a fact, the servers as a table, what is wrong last and in words."""
+    console = _console()
+    agent, proxy = answer["agent"], answer["proxy"]
+    facts = [
+        ("rosterd", f"{answer['version']}, pid {answer['pid']}, up {answer['uptime_s']:.0f}s"),
+        ("ready", "yes" if answer["ready"] else "no"),
+        ("agent", _side(agent, f"health score {agent['health_score']}")),
+        ("haproxy", _side(proxy, f"version {proxy['version']}, pid {proxy['pid']}")),
+        ("plan", answer["plan"]["action"]),
+        ("reloads", f"{answer['reloads']} done, {answer['reloads_failed']} failed"),
+    ]
+    for name, fact in facts:
+        console.print(Text(f"{name:<9}{fact}"))
+    table = _table("SERVICE", "SERVER", "ADDRESS", "PORT", "WEIGHT", "STATE", "UP", "HELD")
+    for service in answer["services"]:
+        for row in service["servers"]:
+            up = {True: "up", False: "down", None: "-"}[row["up"]]
+            port, weight = str(row["port"]), str(row["weight"])
+            _add(table, service["name"], row["name"], row["address"], port, weight, row["state"], up, row["held"])
+    console.print(table)
+    for line in _wrong(answer):
+        console.print(Text(line))
+
+
+def print_plan(answer: Mapping[str, Any]) -> None:
+    """Print a plan: the action, then each reason."""
+    console = _console()
+    console.print(Text(answer["action"]))
+    for reason in answer["reasons"]:
+        console.print(Text(f"  {reason['kind']}: {reason['detail']}"))
+
+
+def _side(side: Mapping[str, Any], fine: str) -> str:
+    if side["reachable"]:
+        return f"answers since {side['since_s']:.0f}s, {fine}"
+    return f"does not answer since {side['since_s']:.0f}s: {side['error']}"
+
+
+def _wrong(answer: Mapping[str, Any]) -> Sequence[str]:
+    lines = [f"guard: no failed member is removed: {answer['guard']}"] if answer["guard"] else []
+    lines += [f"displaced: {row['service']}/{row['server']}: {row['by']} has its port" for row in answer["displaced"]]
+    lines += [f"quarantined: {row['name']}: {row['reason']}" for row in answer["quarantined"]]
+    if answer["blueprint"]["error"]:
+        lines.append(f"edit rejected: {answer['blueprint']['error']}")
+    if answer["action_error"]:
+        lines.append(f"last action failed: {answer['action_error']}")
+    return lines
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row of plain text: what came from the network is never markup."""
+    table.add_row(*(Text(cell) for cell in cells))

@@ -1,0 +1,396 @@
+"""The loop: the only owner of mutable state.
+
+Every turn looks at what is (the agent's last reply, what HAProxy runs, the file on disk), decides what should be, and
+acts on the difference. Rules:
+
+- Level, not edge: a wake-up carries no data, only a word for the log. What was missed is found by looking again.
+- Nothing is decided before there is something to decide with: a daemon that starts beside a running HAProxy inherits
+  its servers first, and a file that is there is left alone until then.
+- What HAProxy does not run yet is not called good: a blueprint (settings and template) has to prove itself. Before
+  HAProxy was ever there, `haproxy -c` is the proof.
+- The one `except Exception` of the project is here: it logs, forgets what it believed of HAProxy, and looks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import structlog
+
+from rosterd import __version__, journal
+from rosterd.actuator import Actuator
+from rosterd.blueprint import Blueprint, Drafts
+from rosterd.edits import Edits
+from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
+from rosterd.model import Nothing, Plan, Reason, ReasonKind, Reload, Running, Runtime, Snapshot
+from rosterd.observed import Observed
+from rosterd.outcome import Outcome
+from rosterd.plan import compare
+from rosterd.policy import Decision, Lines, View, inherited_lines
+from rosterd.proxy.socket import HAProxySocket, observe
+from rosterd.render import Template
+from rosterd.report import Report
+
+log = structlog.get_logger(__name__)
+
+BEGIN_WITHIN_S = 5.0
+"""How long a starting daemon that has seen one side waits for the other, HAProxy (whose servers it should inherit) or
+the agent's first reply, while there is a file that HAProxy can start from."""
+
+AFTER_BUG_S = 1.0
+"""How long the loop rests after an exception that nobody foresaw."""
+
+EFFECTS_TOLD = 3
+"""How many differences that a reload left an error names."""
+
+LOOK_AGAIN_S = 0.25
+"""How often an absent HAProxy is looked for."""
+
+SETTLE_WITHIN_S = 1.0
+SETTLE_STEP_S = 0.005
+"""How long the runtime socket may still be the old worker's after a proven reload, and how often that is asked."""
+
+
+class Controller:
+    """Keeps HAProxy in step with the cluster. Also the `SerfListener` of the client."""
+
+    def __init__(
+        self,
+        *,
+        drafts: Drafts,
+        edits: Edits,
+        runtime: HAProxySocket,
+        actuator: Actuator,
+        clock: Callable[[], float],
+    ) -> None:
+        """Wire it up; `clock` is monotonic seconds."""
+        self._drafts = drafts
+        self._edits = edits
+        self._runtime = runtime
+        self._actuator = actuator
+        self._clock = clock
+        now = clock()
+        self._started_at = now
+        self._observed = Observed(now)
+        self._look_at = now
+        self._begin_at: float | None = None
+        self._inherited = False
+        self._goes_back = False
+        self._kept: Template | None = None
+        self._served: Lines = {}
+        self._decision: Decision | None = None
+        self._outcome: Outcome | None = None
+        self._plan: Plan | None = None
+        self._complete = False
+        self._wake = asyncio.Event()
+        self._cause = journal.Cause()
+
+    # --- what others call -----------------------------------------------------------------------------------------
+
+    def snapshot_read(self, snapshot: Snapshot) -> None:
+        """Take the agent's newest reply."""
+        if self._observed.snapshot != snapshot:
+            self._observed.snapshot = snapshot
+            self.wake("agent")
+
+    def agent_reached(self) -> None:
+        """Note that the agent answers."""
+        now = self._clock()
+        log.info("agent.reached", after_s=round(now - self._observed.agent.since, 3))
+        self._observed.agent.answers(now)
+        self.wake("agent")
+
+    def agent_lost(self, error: SerfError) -> None:
+        """Note that the agent does not answer; what it said last stays in force."""
+        if self._observed.agent.fails(self._clock(), str(error)):
+            log.warning("agent.lost", error=str(error), effect="the last known members stay in force")
+
+    def files_edited(self) -> None:
+        """Read settings and template again in the next turn."""
+        self._edits.read_again()
+        self.wake("file")
+
+    def reread(self) -> None:
+        """Read settings and template again, also those that were rejected: what they need may be there now."""
+        self._edits.read_anyway()
+        self._actuator.take_draft()
+        self.wake("file")
+
+    def wake(self, word: str) -> None:
+        """Have another turn; `word` says why, for the log."""
+        self._cause.add_word(word, self._clock())
+        self._wake.set()
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The agent's newest reply; None before the first."""
+        return self._observed.snapshot
+
+    def report(self) -> Report:
+        """Tell everything worth knowing."""
+        observed, actuator = self._observed, self._actuator
+        return Report(
+            version=__version__,
+            pid=os.getpid(),
+            now=self._clock(),
+            started_at=self._started_at,
+            complete=self._complete,
+            table=observed.table,
+            decision=self._decision,
+            plan=self._plan,
+            structure=self._outcome.desired.structure if self._outcome else "",
+            running=observed.running,
+            health_score=observed.health_score,
+            agent_since=observed.agent.since,
+            agent_error=observed.agent.error,
+            proxy_since=observed.proxy.since,
+            proxy_error=observed.proxy.error,
+            blueprint_error=self._drafts.error,
+            action_error=actuator.error,
+            reloads=actuator.reloads,
+            reloads_failed=actuator.reloads_failed,
+            last_reload=actuator.last_reload,
+        )
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Turn until `stop` is set; the turn that is under way then is finished."""
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            while not stop.is_set():
+                try:
+                    await self._turn()
+                except Exception:
+                    # The one guard: a bug must not end the daemon, and looking again may heal what it met.
+                    log.exception("turn.failed", effect="what HAProxy runs is looked up again")
+                    self._observed.running = None
+                    self._actuator.hold_off()
+                    await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
+                await self._sleep(stopped)
+        finally:
+            stopped.cancel()
+
+    async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
+        woken = asyncio.create_task(self._wake.wait(), name="wake")
+        try:
+            await asyncio.wait({stopped, woken}, timeout=self._seconds_to_next(), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+
+    def _seconds_to_next(self) -> float:
+        now = self._clock()
+        review_at = self._decision.review_at if self._decision else None
+        later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
+        due = (time for time in (self._look_at, self._actuator.due_at) if time is not None)
+        return max(0.0, min((*due, *later)) - now)
+
+    async def _turn(self) -> None:
+        self._wake.clear()
+        if self._clock() >= self._look_at:
+            if self._edits.notice():
+                self._cause.add_word("file", self._clock())
+            await self._look()
+        if self._edits.take():
+            self._actuator.take_draft()
+        now = self._clock()
+        if not self._may_decide(now):
+            self._actuator.rest()
+            return
+        self._take_snapshot(now)
+        # A draft is tried on a HAProxy that runs; one that is to start gets what is known to work.
+        blueprint = self._drafts.in_force(now) if self._observed.running else self._drafts.good_or_only
+        try:
+            outcome = self._decide(blueprint, now)
+        except TemplateError as error:
+            if self._drafts.is_on_trial(blueprint):
+                self.wake("rejection")  # the good one goes on at once; without one we try again later
+            self._actuator.give_up(blueprint, error)
+            self._actuator.rest()
+            return
+        if not self._drafts.is_on_trial(blueprint):
+            self._commit(outcome.decision)
+        self._plan = self._compare(blueprint, outcome)
+        await self._act(blueprint, outcome)
+
+    # --- look -----------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> Running | None:
+        """Read what HAProxy runs."""
+        observed = self._observed
+        try:
+            self._see(await observe(self._runtime))
+        except ProxyError as error:
+            observed.running = None
+            if observed.proxy.fails(self._clock(), str(error)):
+                log.warning(
+                    "proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it"
+                )
+        interval = self._drafts.newest.settings.proxy.observe_interval_s
+        self._look_at = self._clock() + (interval if observed.running else min(interval, LOOK_AGAIN_S))
+        return observed.running
+
+    def _see(self, running: Running) -> None:
+        now = self._clock()
+        observed, before = self._observed, self._observed.running
+        if observed.proxy.error:
+            after_s = round(now - observed.proxy.since, 3)
+            log.info("proxy.reached", pid=running.pid, version=running.version, after_s=after_s)
+            if after_s > SETTLE_WITHIN_S:  # it was away, and did not just blink during a reload of ours
+                self._actuator.start_over()
+        elif before is not None and before.pid != running.pid:
+            log.warning("proxy.restarted", pid=running.pid, was=before.pid)
+        observed.proxy.answers(now)
+        observed.running = running
+        if not self._inherited:
+            self._inherit(running, now)
+
+    def _inherit(self, running: Running, now: float) -> None:
+        """Start from the servers that HAProxy already runs, so that none of them vanishes for want of news."""
+        self._inherited = True
+        services = {
+            service.name: service
+            for blueprint in (self._drafts.newest, self._drafts.good_or_only)
+            for service in blueprint.settings.services
+        }
+        found = inherited_lines(running, services.values())
+        merged = {name: {**lines, **self._served.get(name, {})} for name, lines in found.items()}
+        self._served = {**self._served, **merged}
+        names = _names(found)
+        self._observed.inherit(names, now)
+        log.info("servers.inherited", servers=len(names), pid=running.pid)
+
+    async def _see_new_worker(self, pid: int) -> None:
+        """Look until the new worker answers: the old one may do so on the runtime socket for a last moment."""
+        give_up_at = self._clock() + SETTLE_WITHIN_S
+        while self._clock() < give_up_at:
+            self._observed.running = None  # or the step from the old worker to ours would be told as a restart
+            running = await self._look()
+            if running is not None and running.pid == pid:
+                return
+            await asyncio.sleep(SETTLE_STEP_S)
+        self._observed.running = None
+
+    def _take_snapshot(self, now: float) -> None:
+        changes = self._observed.take_snapshot(now, served=_names(self._served))
+        self._cause.add_changes(changes)
+        journal.tell_changes(changes)
+
+    # --- decide ---------------------------------------------------------------------------------------------------
+
+    def _may_decide(self, now: float) -> bool:
+        """Whether enough is known to begin: both sides, or a reason to go on without one of them."""
+        observed = self._observed
+        if self._decision is not None or observed.is_whole or not self._actuator.has_file:
+            return True
+        if observed.snapshot is None and observed.running is None:
+            return False  # nothing is known that could be better than the file
+        if self._begin_at is None:
+            self._begin_at = now + BEGIN_WITHIN_S
+        return now >= self._begin_at
+
+    def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
+        """What should be; the last outcome again while nothing that it depends on has changed."""
+        observed, last = self._observed, self._outcome
+        view = View(self._served, observed.answering, observed.health_score, not observed.agent.error)
+        if last is not None and last.is_still_right(observed.table, blueprint, view, now):
+            return last
+        self._outcome = Outcome.of(observed.table, blueprint, view, now)
+        return self._outcome
+
+    def _commit(self, decision: Decision) -> None:
+        """Remember the decision. One under a draft is not: if it is refused, nothing may have been forgotten for it."""
+        if decision is self._decision:
+            return
+        journal.tell_decision(self._decision, decision)
+        self._decision = decision
+        self._served = decision.lines
+
+    def _compare(self, blueprint: Blueprint, outcome: Outcome) -> Plan | None:
+        """What must be done; None while it is not known what HAProxy runs."""
+        if self._goes_back:
+            return Reload((Reason(ReasonKind.STRUCTURE, "back to the last good settings and template"),))
+        running = self._observed.running
+        if running is None:
+            return None
+        plan = compare(outcome.desired, running)
+        unproven = isinstance(plan, Nothing) and blueprint != self._drafts.good
+        if unproven and self._actuator.has_file and self._actuator.text_on_disk() != outcome.text:
+            # The digest sees sample servers only; the text of a new template may differ in the real ones.
+            return Reload((Reason(ReasonKind.STRUCTURE, "template or settings: another text for the same servers"),))
+        return plan
+
+    # --- act ------------------------------------------------------------------------------------------------------
+
+    async def _act(self, blueprint: Blueprint, outcome: Outcome) -> None:
+        text = outcome.text
+        match self._plan:
+            case Reload() as plan:
+                await self._reload(blueprint, outcome, plan)
+            case Nothing():
+                self._be_content(blueprint, outcome.decision)
+                await self._actuator.follow(blueprint, text)
+                self._actuator.confirm(text)
+            case None:
+                self._actuator.rest()
+                if self._inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
+                    await self._actuator.follow(blueprint, text)
+            case Runtime():
+                raise AssertionError("the planner gives no runtime commands yet")
+
+    async def _reload(self, blueprint: Blueprint, outcome: Outcome, plan: Reload) -> None:
+        is_first = not self._complete and self._observed.snapshot is not None
+        at_once = is_first or self._goes_back
+        (self._actuator.want_at_once if at_once else self._actuator.want)(outcome.desired)
+        if not self._actuator.is_due:
+            return
+        # What wakes us from here on belongs to the next reload.
+        cause, self._cause = self._cause, journal.Cause()
+        applied = await self._actuator.reload(blueprint, outcome.text, plan)
+        if applied is None:
+            self._cause = cause
+            self._look_at = self._clock()
+            self.wake("failure")
+            return
+        await self._see_new_worker(applied.proof.worker_pid)
+        journal.tell_reload(cause, plan, applied, self._clock())
+        self._check_effect(blueprint, outcome)
+        self.wake("reload")
+
+    def _check_effect(self, blueprint: Blueprint, outcome: Outcome) -> None:
+        """A worker that runs something else than the file was to say will do so after the next reload as well."""
+        running = self._observed.running
+        left = compare(outcome.desired, running) if running else None
+        if isinstance(left, Nothing):
+            self._goes_back = False
+            self._prove(blueprint, outcome.decision)
+            return
+        seen = "it does not answer on its runtime socket"
+        if isinstance(left, Reload):
+            seen = "it still differs: " + "; ".join(reason.detail for reason in left.reasons[:EFFECTS_TOLD])
+        self._goes_back = self._drafts.is_on_trial(blueprint)
+        self._actuator.give_up(blueprint, ReloadFailed(f"HAProxy reloaded, but {seen}"))
+
+    def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
+        """HAProxy runs what is desired: call it good, and forget what led there."""
+        self._actuator.rest()
+        self._cause = journal.Cause()
+        self._prove(blueprint, decision)
+        if not self._complete and self._observed.is_whole:
+            self._complete = True
+            servers = sum(len(lines) for lines in self._served.values())
+            log.info("state.completed", servers=servers, after_s=round(self._clock() - self._started_at, 3))
+
+    def _prove(self, blueprint: Blueprint, decision: Decision) -> None:
+        """HAProxy is seen to run what the blueprint makes."""
+        if blueprint != self._drafts.good:
+            self._drafts.prove(blueprint)
+            self._commit(decision)
+        if blueprint.template != self._kept:
+            self._kept = blueprint.template
+            self._edits.keep_good(blueprint.template)
+
+
+def _names(lines: Lines) -> frozenset[str]:
+    return frozenset(name for servers in lines.values() for name in servers)

@@ -1,0 +1,105 @@
+"""One structured log line for each thing that happened to a member or a server, and one rich line for each reload.
+
+The pure modules return facts; here they become lines, and only here is it decided which fact deserves which name.
+Names are literals, listed in docs/log-events.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import structlog
+
+from rosterd.model import Change, Reload, Transition
+from rosterd.policy import Decision, Held
+from rosterd.proxy.apply import Applied
+
+log = structlog.get_logger(__name__)
+
+_EVENTS = {
+    Transition.JOINED: "member.joined",
+    Transition.RETURNED: "member.returned",
+    Transition.LEAVING: "member.leaving_seen",
+    Transition.LEFT: "member.left",
+    Transition.FAILED: "member.failed",
+    Transition.LOST: "member.lost",
+    Transition.UPDATED: "member.updated",
+    Transition.REAPED: "member.reaped",
+    Transition.QUARANTINED: "member.quarantined",
+}
+
+_LOUD = frozenset({Transition.FAILED, Transition.LOST, Transition.QUARANTINED})
+
+
+SHOWN = 20
+"""How many members and reasons a line names; it also says how many there are."""
+
+
+@dataclass(slots=True)
+class Cause:
+    """What woke the loop since it was last content, for the line that says what was done about it."""
+
+    woken_by: list[str] = field(default_factory=list)
+    members: list[str] = field(default_factory=list)
+    since: float | None = None
+
+    def add_word(self, word: str, now: float) -> None:
+        """Note what woke the loop."""
+        if word not in self.woken_by:
+            self.woken_by.append(word)
+        if self.since is None:
+            self.since = now
+
+    def add_changes(self, changes: tuple[Change, ...]) -> None:
+        """Note which members changed, as far as there is room."""
+        room = SHOWN - len(self.members)
+        self.members += [f"{change.name} {change.transition.value}" for change in changes[:room]]
+
+
+def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> None:
+    """Say what woke us, what differed, what was done about it, and how long each step took."""
+    log.info(
+        "proxy.reloaded",
+        woken_by=cause.woken_by,
+        members=cause.members,
+        reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
+        reasons_total=len(plan.reasons),
+        pid=applied.proof.worker_pid,
+        old_workers=applied.proof.old_workers,
+        check_s=round(applied.check_s, 4),
+        install_s=round(applied.install_s, 4),
+        reload_s=round(applied.reload_s, 4),
+        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
+    )
+
+
+def tell_changes(changes: Iterable[Change]) -> None:
+    """Say what happened to the members between two tables."""
+    for change in changes:
+        write = log.warning if change.transition in _LOUD else log.info
+        write(_EVENTS[change.transition], member=change.name, node=change.node, detail=change.detail)
+
+
+def tell_decision(old: Decision | None, new: Decision) -> None:
+    """Say what is held, displaced or guarded now and was not before, and the other way round."""
+    _tell_guard(old.guard if old else "", new.guard)
+    before, after = _by_server(old.held if old else ()), _by_server(new.held)
+    for key in sorted(after.keys() - before.keys()):
+        log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
+    for key in sorted(before.keys() - after.keys()):
+        log.info("server.released", service=key[0], server=key[1], was=before[key].why)
+    for lost in new.displaced:
+        if old is None or lost not in old.displaced:
+            log.warning("server.displaced", service=lost.service, server=lost.name, by=lost.by)
+
+
+def _tell_guard(before: str, after: str) -> None:
+    if after and not before:
+        log.warning("guard.engaged", reason=after, effect="no failed member is removed")
+    elif before and not after:
+        log.info("guard.released", was=before)
+
+
+def _by_server(held: Iterable[Held]) -> dict[tuple[str, str], Held]:
+    return {(hold.service, hold.name): hold for hold in held}

@@ -1,0 +1,63 @@
+"""How log lines look: JSON for machines, aligned text on a terminal.
+
+One line an event, on standard error: `event` is a past-tense dotted name, a literal at the call site; everything else
+is a field. Secrets never reach a field: settings hold them in a type that does not print them, and a traceback is
+written without the values of its variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.typing import Processor
+
+TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class _Unbreakable:
+    """Standard error that loses lines rather than the daemon: a full disk or a closed pipe ends nobody's work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
+    """Set up structlog for the process; called once, by the composition root."""
+    on_terminal = sys.stderr.isatty()
+    if style == "auto":
+        style = "console" if on_terminal else "json"
+    render: tuple[Processor, ...] = (
+        (TRACEBACKS, structlog.processors.JSONRenderer())
+        if style == "json"
+        else (structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback),)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            *render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr))),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries that use the standard library's logging: only what is wrong, in the same place.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    # It calls it an error that an event arrives while it is being stopped.
+    logging.getLogger("watchdog").setLevel(logging.CRITICAL)

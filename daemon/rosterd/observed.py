@@ -1,0 +1,87 @@
+"""What is known of the two sides, Serf and HAProxy, and since when.
+
+Pure state: the controller owns the only one and tells it what it has seen. Nothing here is ever emptied because a side
+went quiet: the last good knowledge stays, with its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+
+from rosterd.model import Change, Running, Snapshot, Status
+from rosterd.roster import EMPTY, Table, advance, inherit
+
+
+@dataclass(slots=True)
+class Side:
+    """Whether the agent or HAProxy answers: `error` is empty while it does, `since` is when that began."""
+
+    since: float
+    error: str = "not reached yet"
+
+    def answers(self, now: float) -> None:
+        """It does."""
+        if self.error:
+            self.since, self.error = now, ""
+
+    def fails(self, now: float, error: str) -> bool:
+        """It does not; True when that, or why, is news."""
+        is_news = self.error != error
+        if not self.error:
+            self.since = now
+        self.error = error
+        return is_news
+
+
+class Observed:
+    """The agent's newest reply, the member table made of all replies, and what HAProxy runs."""
+
+    def __init__(self, now: float) -> None:
+        """Know nothing yet."""
+        self.agent = Side(now)
+        self.proxy = Side(now)
+        self.snapshot: Snapshot | None = None
+        self.table = EMPTY
+        self.running: Running | None = None
+        self._taken: Snapshot | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether both sides have been seen."""
+        return self.snapshot is not None and self.running is not None
+
+    @property
+    def health_score(self) -> int:
+        """How well the local agent feels, 0 to 7; 0 before its first reply."""
+        return self.snapshot.health_score if self.snapshot else 0
+
+    @property
+    def answering(self) -> Mapping[tuple[str, str], bool]:
+        """Whether the health check of a (service, server) passes; empty while HAProxy is not seen."""
+        if self.running is None:
+            return {}
+        return {
+            (service, server.name): server.up
+            for service, servers in self.running.backends.items()
+            for server in servers.values()
+        }
+
+    def inherit(self, names: Iterable[str], now: float) -> None:
+        """Add servers that HAProxy already runs and of which the agent has said nothing."""
+        inherited = inherit(names, now)
+        self.table = Table({**inherited.entries, **self.table.entries})
+
+    def take_snapshot(self, now: float, *, served: Container[str]) -> tuple[Change, ...]:
+        """Bring the table level with the agent's newest reply; what changed.
+
+        A reply that was taken before changes nothing, but who is `unseen` and not `served` any more is forgotten.
+        """
+        if self.snapshot is None or (self.snapshot is self._taken and not self._forgets(served)):
+            return ()
+        self._taken = self.snapshot
+        self.table, changes = advance(self.table, self.snapshot.records, now, served=served)
+        return changes
+
+    def _forgets(self, served: Container[str]) -> bool:
+        return any(entry.status is Status.UNSEEN and name not in served for name, entry in self.table.entries.items())

@@ -1,0 +1,237 @@
+"""What the daemon tells of itself: one frozen value a moment, and its JSON.
+
+Pure. The controller makes a `Report`, the admin interface and the commands show it; nobody else looks inside the loop.
+The JSON's field names are stable; durations are seconds and end in `_s`. `records_of` is the way back: what
+`rosterd members --json` prints is what `rosterd render --members` takes, through the same parser as the network's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from rosterd.errors import MembersFileError
+from rosterd.model import Entry, Member, MemberRecord, Nothing, Plan, Quarantined, Reload, Running, Runtime
+from rosterd.parse import raw_of
+from rosterd.policy import Decision
+from rosterd.roster import Table
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """The last reload that was tried. `error` is empty when it was proven; times are monotonic seconds."""
+
+    at: float
+    reasons: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything worth knowing at `now`.
+
+    `agent_since` and `proxy_since` say since when the other side has (or has not) been answering; `agent_error` and
+    `proxy_error` are empty while it does. `blueprint_error` says why the newest edit is not in force.
+    """
+
+    version: str
+    pid: int
+    now: float
+    started_at: float
+    complete: bool
+    table: Table
+    decision: Decision | None
+    plan: Plan | None
+    structure: str
+    running: Running | None
+    health_score: int
+    agent_since: float
+    agent_error: str
+    proxy_since: float
+    proxy_error: str
+    blueprint_error: str
+    action_error: str
+    reloads: int
+    reloads_failed: int
+    last_reload: LastReload | None
+
+    @property
+    def stale_s(self) -> float:
+        """How old the knowledge of the members is; 0 while the agent answers."""
+        return self.now - self.agent_since if self.agent_error else 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether a first complete state is in force and both sides answer."""
+        return self.complete and not self.agent_error and not self.proxy_error
+
+
+def status_json(report: Report) -> Json:
+    """What `/v1/status` and `rosterd status --json` say."""
+    return {
+        "version": report.version,
+        "pid": report.pid,
+        "uptime_s": round(report.now - report.started_at, 3),
+        "ready": report.ready,
+        "agent": {
+            "reachable": not report.agent_error,
+            "since_s": round(report.now - report.agent_since, 3),
+            "stale_s": round(report.stale_s, 3),
+            "health_score": report.health_score,
+            "error": report.agent_error,
+        },
+        "proxy": _proxy_json(report),
+        "services": _services_json(report),
+        "guard": report.decision.guard if report.decision else "",
+        "displaced": [
+            {"service": lost.service, "server": lost.name, "by": lost.by}
+            for lost in (report.decision.displaced if report.decision else ())
+        ],
+        "quarantined": [
+            {"name": member.name, "reason": member.reason}
+            for member in (report.decision.quarantined if report.decision else ())
+        ],
+        "plan": plan_json(report.plan),
+        "blueprint": {"structure": report.structure, "error": report.blueprint_error},
+        "action_error": report.action_error,
+        "reloads": report.reloads,
+        "reloads_failed": report.reloads_failed,
+        "last_reload": _last_reload_json(report),
+    }
+
+
+def members_json(report: Report) -> Json:
+    """What `/v1/members` and `rosterd members --json` say."""
+    entries = (report.table.entries[name] for name in sorted(report.table.entries))
+    return {"members": [_member_json(entry, report.now) for entry in entries]}
+
+
+def plan_json(plan: Plan | None) -> Json:
+    """A plan as `{action, reasons, commands}`; the action is `unknown` while HAProxy has not been seen."""
+    match plan:
+        case None:
+            return {"action": "unknown", "reasons": [], "commands": []}
+        case Nothing():
+            return {"action": "nothing", "reasons": [], "commands": []}
+        case Runtime(commands):
+            return {"action": "runtime", "reasons": [], "commands": list(commands)}
+        case Reload(reasons):
+            shown = [{"kind": reason.kind.value, "detail": reason.detail} for reason in reasons]
+            return {"action": "reload", "reasons": shown, "commands": []}
+
+
+def records_of(text: str, label: str) -> tuple[MemberRecord, ...]:
+    """Read back what `members_json` printed; MembersFileError names the file and the member."""
+    try:
+        answer = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise MembersFileError(f"{label}: is not JSON: {error}") from error
+    rows = answer.get("members") if isinstance(answer, dict) else None
+    if not isinstance(rows, list):
+        raise MembersFileError(f"{label}: is not what `rosterd members --json` prints: no list 'members'")
+    return tuple(_record(row, f"{label}: member {number}") for number, row in enumerate(rows, 1) if _is_whole(row))
+
+
+def _is_whole(row: object) -> bool:
+    """Whether the daemon itself had the member in full; an inherited server is only a name."""
+    return not isinstance(row, dict) or row.get("address", "") is not None
+
+
+def _record(row: object, label: str) -> MemberRecord:
+    try:
+        fields = _object(row, "it")
+        tags = _object(fields.get("tags"), "tags")
+        return MemberRecord(
+            name=raw_of(_text(fields, "name")),
+            address=ip_address(_text(fields, "address")).packed,
+            port=0,
+            tags={raw_of(tag): raw_of(_text(tags, tag)) for tag in tags},
+            status=raw_of(_text(fields, "status")),
+        )
+    except ValueError as error:
+        raise MembersFileError(f"{label}: {error}; a member has name, address, status and tags") from error
+
+
+def _object(value: object, label: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{label} should be an object")  # noqa: TRY004  one kind of error for all that is wrong in a file
+    return value
+
+
+def _text(fields: Mapping[str, object], key: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} should be text")  # noqa: TRY004  as above
+    return value
+
+
+def _member_json(entry: Entry, now: float) -> Json:
+    shown: Json = {
+        "name": entry.name,
+        "node": entry.name,
+        "address": None,
+        "role": None,
+        "status": entry.status.value,
+        "since_s": round(now - entry.since, 3),
+        "quarantined": "",
+        "tags": {},
+    }
+    match entry.subject:
+        case Member() as member:
+            known = {"node": member.node, "address": str(member.address), "role": member.role, "tags": member.tags}
+            return shown | known
+        case Quarantined() as quarantined:
+            return shown | {"quarantined": quarantined.reason}
+        case None:
+            return shown
+
+
+def _proxy_json(report: Report) -> Json:
+    running = report.running
+    return {
+        "reachable": not report.proxy_error,
+        "since_s": round(report.now - report.proxy_since, 3),
+        "error": report.proxy_error,
+        "version": running.version if running else None,
+        "pid": running.pid if running else None,
+        "structure": running.structure if running else None,
+    }
+
+
+def _services_json(report: Report) -> list[Json]:
+    if report.decision is None:
+        return []
+    held = {(held.service, held.name): held for held in report.decision.held}
+    running = report.running.backends if report.running else {}
+    services: list[Json] = []
+    for backend in report.decision.backends:
+        servers: list[Json] = []
+        for server in backend.servers:
+            seen = running.get(backend.service, {}).get(server.name)
+            hold = held.get((backend.service, server.name))
+            servers.append(
+                {
+                    "name": server.name,
+                    "id": server.id,
+                    "address": str(server.address),
+                    "port": server.port,
+                    "weight": server.weight,
+                    "state": server.state.value,
+                    "up": seen.up if seen else None,
+                    "held": hold.why if hold else "",
+                }
+            )
+        services.append({"name": backend.service, "servers": servers})
+    return services
+
+
+def _last_reload_json(report: Report) -> Json | None:
+    last = report.last_reload
+    if last is None:
+        return None
+    return {"age_s": round(report.now - last.at, 3), "reasons": list(last.reasons), "error": last.error}

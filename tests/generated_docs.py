@@ -1,0 +1,183 @@
+"""Writes the parts of the documentation that are made from code: `python -m tests.generated_docs`.
+
+- `docs/settings.md`, from the settings classes;
+- the diagram of the Serf session in `docs/design.md`, from its transition table.
+
+`tests/unit/test_docs.py` holds both equal to the code. What a person has to explain is not made here.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rosterd.serf.session import TRANSITIONS, State
+from rosterd.settings import ENV_PREFIX, Settings, needs_restart
+
+DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+DIAGRAM: Final = re.compile(
+    r"(?<=<!-- session diagram: begin)([^\n]*-->\n).*?(?=<!-- session diagram: end -->)", re.DOTALL
+)
+
+Schema = dict[str, Any]
+
+_KINDS: Final = {
+    "array": "list of texts",
+    "integer": "whole number",
+    "number": "number",
+    "object": "table of texts",
+    "password": "text, secret",
+    "path": "path",
+    "string": "text",
+}
+"""What a type or format of JSON Schema is called."""
+
+OPENING: Final = """\
+# Settings
+
+<!-- Made by `python -m tests.generated_docs` from daemon/rosterd/settings/sections.py: edit the descriptions there. -->
+
+One TOML file: `--settings FILE`, the variable `ROSTERD_SETTINGS`, or `/etc/rosterd/rosterd.toml` where it exists.
+Without a file every key has its default.
+
+- Each key is also an environment variable, `ROSTERD_SECTION__KEY`, which goes before the file. Lists and tables are
+  given as JSON: `ROSTERD_SERF__SEEDS='["10.0.0.1", "web.example.org:7946"]'`.
+- Unknown keys, and variables that name no section, are refused. All mistakes are reported together, each with its key;
+  `rosterd check` does that without starting anything.
+- A key that ends in `_s` is a duration in seconds; fractions are fine.
+- A relative path is relative to the working directory of the daemon.
+- An edit of the file is in force within a moment, or says why not (`edit.rejected`). Keys marked "restart" keep their
+  old value until the daemon is restarted, and `settings.restart_needed` says so. The environment is read at the start.
+"""
+
+
+def settings_page() -> str:
+    """The whole of `docs/settings.md`."""
+    schema = Settings.model_json_schema()
+    classes: Mapping[str, Schema] = schema["$defs"]
+    parts = [OPENING]
+    for section, shape in schema["properties"].items():
+        if section != "services":
+            parts.append(_section(section, classes[_class_of(shape)]))
+    parts.append(_services(classes))
+    return "\n".join(parts)
+
+
+def _section(section: str, shape: Schema) -> str:
+    lines = [f"## `[{section}]`", "", shape["description"], ""]
+    lines += ["| key | value | default | an edit needs | meaning | variable |", "|---|---|---|---|---|---|"]
+    for key, field in shape["properties"].items():
+        edit = "restart" if needs_restart(f"{section}.{key}") else ""
+        variable = f"{ENV_PREFIX}{section}__{key}".upper()
+        lines.append(
+            f"| `{key}` | {_value(key, field)} | {_default(field)} | {edit} | {_meaning(field)} | `{variable}` |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _services(classes: Mapping[str, Schema]) -> str:
+    service = classes["ServiceSettings"]
+    lines = [
+        "## `[[services]]`",
+        "",
+        f"{service['description']} The first one is the default. An edit needs no restart.",
+        "",
+        """As a variable, all of them: `ROSTERD_SERVICES='[{"name": "nodes", "match": {"role": "backend"}}]'`.""",
+        "",
+        *_table_of({key: field for key, field in service["properties"].items() if key != "check"}),
+        "",
+        "### `[services.check]`",
+        "",
+        f"{classes['CheckSettings']['description']} The table stands below the service that it belongs to.",
+        "",
+        *_table_of(classes["CheckSettings"]["properties"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table_of(fields: Mapping[str, Schema]) -> Iterator[str]:
+    yield from ("| key | value | default | meaning |", "|---|---|---|---|")
+    for key, field in fields.items():
+        yield f"| `{key}` | {_value(key, field)} | {_default(field)} | {_meaning(field)} |"
+
+
+def _class_of(shape: Schema) -> str:
+    reference: str = shape["$ref"]
+    return reference.rpartition("/")[2]
+
+
+def _value(key: str, field: Schema) -> str:
+    """What may stand there: the kind of value, its unit and its bounds."""
+    given = next((option for option in field.get("anyOf", ()) if option["type"] != "null"), field)
+    if "enum" in given:
+        return ", ".join(f"`{_literal(word)}`" for word in given["enum"])
+    if "pattern" in given:
+        return f"text like `{given['pattern'].strip('^$')}`"
+    kind = _KINDS[given.get("format", given["type"])]
+    return f"{'seconds' if key.endswith('_s') else kind}{_bounds(given)}"
+
+
+def _bounds(given: Schema) -> str:
+    bounds = [
+        f"{word} {given[name]:g}" if name != "maximum" else f"{word} {given[name]:,}"
+        for name, word in (("exclusiveMinimum", "over"), ("minimum", "from"), ("maximum", "to"))
+        if name in given
+    ]
+    return f", {' '.join(bounds)}" if bounds else ""
+
+
+def _default(field: Schema) -> str:
+    if "default" not in field:
+        return "required"
+    default = field["default"]
+    return "none" if default is None else f"`{_literal(default)}`"
+
+
+def _literal(value: object) -> str:
+    """A value as TOML has it."""
+    if isinstance(value, dict):
+        pairs = (f"{key} = {_literal(member)}" for key, member in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value)
+
+
+def _meaning(field: Schema) -> str:
+    description: str = field["description"]
+    return description.replace("|", "\\|").replace("\n", " ")
+
+
+def session_diagram() -> str:
+    """The conversation with the agent as a Mermaid state diagram; signals with the same effect share an arrow."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.CLOSED.value}"]
+    for state, steps in TRANSITIONS.items():
+        arrows: dict[State, list[str]] = {}
+        for signal, following in steps.items():
+            arrows.setdefault(following, []).append(signal.value)
+        lines += [f"    {state.value} --> {to.value}: {', '.join(signals)}" for to, signals in arrows.items()]
+    return "\n".join([*lines, "```", ""])
+
+
+def documents() -> Mapping[Path, str]:
+    """What each document should hold."""
+    design = DOCS / "design.md"
+    text, replaced = DIAGRAM.subn(lambda begin: begin[1] + session_diagram(), design.read_text(encoding="utf-8"))
+    if replaced != 1:
+        raise ValueError(f"{design}: the two marks of the session diagram are not there once each")
+    return {DOCS / "settings.md": settings_page(), design: text}
+
+
+def main() -> None:
+    """Write what differs."""
+    for path, text in documents().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"wrote {path}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""Web nodes come and go, and say new things of themselves: the whole daemon on a real Serf and a real HAProxy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from compose.load import last_answer
+from rosterd.model import AdminState
+from tests.balancer import Balancer, WebNode
+from tests.haproxy_process import BINARY
+from tests.loopback import free_address
+from tests.web_server import WebServer
+
+
+@pytest.fixture(scope="module")
+def balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """A balancer that runs, with one web node that stays."""
+    with Balancer(tmp_path_factory.mktemp("b")) as made:
+        made.start()
+        made.wait_served(made.add_web())
+        yield made
+
+
+@pytest.fixture
+def web(balancer: Balancer) -> Iterator[WebNode]:
+    """One more web node that is served."""
+    node = balancer.add_web()
+    balancer.wait_served(node)
+    yield node
+    balancer.remove(node)
+
+
+# --- coming -----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_start_needs_no_file(tmp_path: Path) -> None:
+    """The daemon makes a configuration that HAProxy takes; HAProxy may start later, and says that nobody serves yet."""
+    with Balancer(tmp_path) as balancer:
+        balancer.agent.start()
+        balancer.daemon.start()
+        balancer.until(balancer.haproxy.config.exists, "the configuration file")
+        status = balancer.daemon.status()
+        assert (status["ready"], status["proxy"]["reachable"]) == (False, False)
+
+        balancer.start_haproxy()
+        code, page, _ = balancer.get()
+        assert code == 503
+        assert "no server" in page.lower()
+
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        assert balancer.daemon.status()["reloads"] == 1
+        assert len(balancer.daemon.events("proxy.lost")) == 1
+
+
+def test_a_node_that_joins_is_served(balancer: Balancer) -> None:
+    """Traffic reaches it within a moment, and the log tells what woke the daemon, what differed and what was done."""
+    mark = balancer.daemon.mark()
+    node = balancer.add_web()
+    balancer.wait_served(node)
+    balancer.daemon.wait_event("member.joined", mark, member=node.name)
+    reloaded = balancer.daemon.wait_event("proxy.reloaded", mark)
+    assert reloaded["members"] == [f"{node.name} joined"]
+    assert reloaded["reasons"] == [f"nodes/{node.name} at {node.address} port {node.server.port}"]
+    assert "agent" in reloaded["woken_by"]
+    assert 0 < reloaded["wake_to_applied_s"] < 5
+    assert balancer.daemon.server(node.name)["up"] is True
+    balancer.remove(node)
+
+
+def test_twenty_nodes_at_once(tmp_path: Path) -> None:
+    """All of them are served after a few reloads, and no request fails while they come and go together."""
+    with ThreadPoolExecutor(4) as pool:
+        servers = list(pool.map(WebServer.start, [free_address() for _ in range(20)]))
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        balancer.wait_served(balancer.add_web())
+        reloads, mark = balancer.daemon.status()["reloads"], balancer.daemon.mark()
+        with balancer.traffic():
+            with ThreadPoolExecutor(4) as pool:
+                nodes = list(pool.map(balancer.add_web_agent, servers))
+            balancer.wait_served(*nodes)
+            assert balancer.daemon.status()["reloads"] - reloads <= 8
+            balancer.remove(*nodes)
+        # A worker that is not the last reload's own would be told as somebody else's doing.
+        assert balancer.daemon.events("proxy.restarted", mark) == []
+        assert balancer.daemon.events("apply.failed", mark) == []
+
+
+# --- going ------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_leaves_loses_no_request(balancer: Balancer, web: WebNode) -> None:
+    """SIGINT to its agent takes it out of HAProxy before the agent has ended, and requests go on without it."""
+    mark = balancer.daemon.mark()
+    balancer.wait_joined(web)
+    with balancer.traffic() as load:
+        web.agent.interrupt()
+        balancer.wait_gone(web.name)
+        assert web.agent.process is not None
+        assert web.agent.process.poll() is None
+        assert web.agent.wait() == 0
+        web.server.kill()
+        asked = len(load.samples)
+        balancer.until(lambda: len(load.samples) > asked + 30, "requests after the leave")
+    assert last_answer(load.samples[asked:], web.address) is None
+    # Gossip may pass over `leaving`, but not over the end.
+    balancer.daemon.wait_event("member.left", mark, member=web.name)
+    assert balancer.daemon.member(web.name)["status"] == "left"
+
+
+def test_a_node_that_comes_back_as_another(balancer: Balancer, web: WebNode) -> None:
+    """A new incarnation, with a new name and address, takes its place; the tag `node` tells people who it is."""
+    balancer.remove(web)
+    successor = balancer.add_web(name=f"{web.name}-again", node="shop")
+    balancer.wait_served(successor)
+    assert balancer.daemon.member(successor.name)["node"] == "shop"
+    assert balancer.running_server(web.name) is None
+    balancer.remove(successor)
+
+
+def test_a_node_that_comes_back_elsewhere(balancer: Balancer, web: WebNode) -> None:
+    """The same name at a new address: its server moves there."""
+    balancer.remove(web)
+    moved = balancer.add_web(name=web.name)
+    balancer.wait_served(moved)
+    server = balancer.running_server(web.name)
+    assert server is not None
+    assert (str(server.address), server.port) == (moved.address, moved.server.port)
+    balancer.remove(moved)
+
+
+# --- tags -------------------------------------------------------------------------------------------------------
+
+
+def test_a_weight_by_tag(balancer: Balancer, web: WebNode) -> None:
+    """The tag `weight` is in force in HAProxy itself, and the log tells what it was."""
+    mark = balancer.daemon.mark()
+    web.agent.set_tags(weight="7")
+    balancer.until(lambda: weight_of(balancer, web) == 7, "the weight in HAProxy")
+    updated = balancer.daemon.wait_event("member.updated", mark, member=web.name)
+    assert "weight" in updated["detail"]
+    web.agent.set_tags("weight")
+    balancer.until(lambda: weight_of(balancer, web) == 100, "the service's weight again")
+
+
+def test_drain_by_tag(balancer: Balancer, web: WebNode) -> None:
+    """With `state=drain` no request is sent there any more, without it they are again."""
+    web.agent.set_tags(state="drain")
+    balancer.until(lambda: balancer.daemon.server(web.name).get("state") == "drain", "the drain to be decided")
+    balancer.wait_content()
+    assert web.address not in balancer.answering()
+    assert weight_of(balancer, web) == 0
+    web.agent.set_tags("state")
+    balancer.wait_served(web)
+
+
+def test_maintenance_by_tag(balancer: Balancer, web: WebNode) -> None:
+    """With `state=maint` HAProxy has it in maintenance: no request, no check."""
+    web.agent.set_tags(state="maint")
+    balancer.until(lambda: state_of(balancer, web) is AdminState.MAINT, "maintenance in HAProxy")
+    balancer.wait_content()
+    assert web.address not in balancer.answering()
+    web.agent.set_tags("state")
+    balancer.wait_served(web)
+    assert state_of(balancer, web) is AdminState.READY
+
+
+def test_a_port_by_tag(balancer: Balancer, web: WebNode) -> None:
+    """A server that moves to another port is followed there."""
+    other = WebServer.start(web.address)
+    try:
+        web.agent.set_tags(port=str(other.port))
+        balancer.until(lambda: port_of(balancer, web) == other.port, "the other port in HAProxy")
+        web.server.kill()
+        balancer.wait_served(web)
+    finally:
+        other.kill()
+
+
+def test_a_member_that_goes_bad_keeps_its_line(balancer: Balancer, web: WebNode) -> None:
+    """A tag that does not parse is reported with its reason; the server goes on as it was, until the tag is mended."""
+    mark = balancer.daemon.mark()
+    web.agent.set_tags(port="99999")
+    quarantined = balancer.daemon.wait_event("member.quarantined", mark, member=web.name)
+    assert "tag port '99999' is not a number from 1 to 65535" in quarantined["detail"]
+    assert balancer.daemon.server(web.name)["held"] == "quarantined"
+    assert {row["name"] for row in balancer.daemon.status()["quarantined"]} == {web.name}
+    assert port_of(balancer, web) == web.server.port
+    assert web.address in balancer.answering()
+
+    web.agent.set_tags(port=str(web.server.port))
+    balancer.daemon.wait_event("server.released", mark, server=web.name)
+    assert balancer.daemon.status()["quarantined"] == []
+    assert balancer.daemon.events("proxy.reloaded", mark) == []
+
+
+# --- attacks ----------------------------------------------------------------------------------------------------
+
+ATTACKS = (
+    b"x\n    server evil 127.0.0.1:1 id 66",
+    b"x 127.0.0.1:1 # ",
+    b'a"b',
+    b"${HOME}",
+    b"x;quit",
+    b"\xff\xfe",
+    b"A" * 300,
+    b"FRONTEND",
+    b"{{ proxy }}",
+    b"x\\",
+)
+
+
+def test_a_member_that_is_an_attack(balancer: Balancer, web: WebNode) -> None:
+    """Names that are HAProxy's syntax, a template's or a shell's are quarantined, and nobody else notices."""
+    before = (balancer.file_identity(), balancer.running().pid, balancer.running_names())
+    agents = [balancer.add_agent(name, {b"role": b"backend", b"port": b"3000"}) for name in ATTACKS]
+    agents.append(balancer.add_agent(b"plain-name", {b"role": b"backend", b"port": b"3000 id 66 backup"}))
+
+    balancer.until(lambda: len(quarantined_of(balancer)) == len(agents), "all of them in quarantine")
+    quarantined = quarantined_of(balancer)
+    assert all(row["reason"] for row in quarantined)
+    assert all(row["name"].isprintable() for row in quarantined)
+    assert (balancer.file_identity(), balancer.running().pid, balancer.running_names()) == before
+    check = subprocess.run([BINARY, "-c", "-f", str(balancer.haproxy.config)], capture_output=True, check=False)
+    assert check.returncode == 0
+    assert web.address in balancer.answering()
+
+    newcomer = balancer.add_web()
+    balancer.wait_served(newcomer)
+    balancer.remove(newcomer)
+    for agent in agents:
+        agent.interrupt()
+    # In order: gossip among many that have just crashed would lose the next node's leave.
+    for agent in agents:
+        agent.wait()
+
+
+# --- what the commands tell -------------------------------------------------------------------------------------
+
+
+def test_the_commands_agree_with_the_daemon(balancer: Balancer, web: WebNode) -> None:
+    """`render` prints the file, `plan` finds nothing to do, `members` and `status` tell the same as the interface."""
+    commands = (["render"], ["plan", "--json"], ["members", "--json"], ["status", "--json"], ["members"], ["status"])
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda words: balancer.daemon.command(*words), commands))
+    assert [(run.returncode, run.stderr) for run in done] == [(0, "")] * len(commands)
+    rendered, plan, members, status, members_shown, status_shown = (run.stdout for run in done)
+    assert rendered == balancer.haproxy.config.read_text()
+    assert json.loads(plan) == {"action": "nothing", "reasons": [], "commands": []}
+    assert web.name in {row["name"] for row in json.loads(members)["members"]}
+    told = json.loads(status)
+    assert (told["ready"], told["pid"]) == (True, balancer.daemon.pid)
+    assert [line.split()[0] for line in members_shown.splitlines() if web.name in line] == [web.name]
+    assert f"nodes    {web.name}" in status_shown
+
+    from_file = balancer.daemon.command("render", "--members", "-", stdin=members)
+    assert from_file.returncode == 0
+    assert f"server {web.name} {web.address}:{web.server.port}" in from_file.stdout
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------
+
+
+def weight_of(balancer: Balancer, web: WebNode) -> int | None:
+    """Return the weight that HAProxy has for the server."""
+    server = balancer.running_server(web.name)
+    return server.weight if server else None
+
+
+def port_of(balancer: Balancer, web: WebNode) -> int | None:
+    """Return the port that HAProxy has for the server."""
+    server = balancer.running_server(web.name)
+    return server.port if server else None
+
+
+def state_of(balancer: Balancer, web: WebNode) -> AdminState | None:
+    """Return what HAProxy has the server do."""
+    server = balancer.running_server(web.name)
+    return server.state if server else None
+
+
+def quarantined_of(balancer: Balancer) -> list[dict[str, str]]:
+    """Return who is in quarantine."""
+    rows: list[dict[str, str]] = balancer.daemon.status()["quarantined"]
+    return rows

@@ -1,0 +1,156 @@
+"""What the daemon must not do: give up servers for want of news, reload for ever, spin."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.balancer import Balancer, throughout
+
+QUIET = {"reload": {"quiet_s": 1.5, "longest_s": 3.0}}
+"""A daemon that takes its time, so that HAProxy can be lost while a reload waits."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def test_an_edit_without_effect_is_rejected(tmp_path: Path) -> None:
+    """A template that leaves out what is compared would have HAProxy reloaded for ever: one try, and it goes back."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web(weight="7")
+        balancer.wait_served(web)
+        mark, good = balancer.daemon.mark(), balancer.template.read_text()
+        broken = good.replace(' weight {{ 0 if server.state.value == "drain" else server.weight }}', "")
+        assert broken != good
+        balancer.template.write_text(broken)
+        error = balancer.daemon.wait_event("edit.rejected", mark)["error"]
+        assert "still differs" in error
+        assert f"nodes/{web.name}: weight 1 to 7" in error
+        balancer.wait_content()
+        running = balancer.running_server(web.name)
+        assert running is not None
+        assert running.weight == 7
+        reloads = balancer.daemon.status()["reloads"]
+        throughout(lambda: balancer.daemon.status()["reloads"] == reloads, 2, "no further reload")
+        assert balancer.daemon.status()["blueprint"]["error"] == error
+
+
+def test_a_file_with_servers_outlives_a_start_without_news(tmp_path: Path) -> None:
+    """HAProxy comes up late and the agent knows only itself: the file keeps its servers, and HAProxy's are held."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        balancer.wait_content()
+        assert balancer.daemon.end() == 0
+        balancer.kill_haproxy()
+        balancer.agent.kill()
+        web.agent.kill()  # so that nobody tells the new agent of it; its server still answers
+        file = balancer.haproxy.config.read_text()
+
+        balancer.agent.start()
+        balancer.daemon.start()
+        throughout(lambda: balancer.haproxy.config.read_text() == file, 7, "the file as it was")
+        balancer.start_haproxy()
+        balancer.daemon.wait_event("servers.inherited", servers=1)
+        balancer.wait_ready()
+        assert balancer.answering() == {web.address}
+        assert balancer.daemon.server(web.name)["held"] == "unseen"
+
+
+def test_a_held_server_outlives_a_restart_of_the_agent(tmp_path: Path) -> None:
+    """The agent forgets who had failed; that is no reason to remove a server that still answers."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        web.agent.kill()
+        balancer.until(lambda: balancer.daemon.server(web.name)["held"] == "failed", "gossip to notice", 40)
+        mark = balancer.daemon.mark()
+        balancer.agent.kill()
+        balancer.agent.start()
+        balancer.daemon.wait_event("member.reaped", mark, member=web.name)
+        throughout(lambda: balancer.answering(4) == {web.address}, 2, "answers from the server")
+        assert balancer.daemon.server(web.name)["held"] == "unseen"
+
+
+def test_a_lost_haproxy_is_waited_for_quietly(tmp_path: Path) -> None:
+    """While a reload waits and HAProxy is gone, the daemon costs next to nothing; then all is made good."""
+    with Balancer(tmp_path, QUIET) as balancer:
+        balancer.start()
+        mark = balancer.daemon.mark()
+        web = balancer.add_web()
+        balancer.daemon.wait_event("member.joined", mark, member=web.name)
+        balancer.kill_haproxy()
+        balancer.daemon.wait_event("proxy.lost", mark)
+        before, begin = cpu_seconds(balancer.daemon.pid), time.monotonic()
+        throughout(lambda: bool(balancer.daemon.pid), 2, "a daemon that waits")
+        assert (cpu_seconds(balancer.daemon.pid) - before) / (time.monotonic() - begin) < 0.5
+        balancer.start_haproxy()
+        balancer.wait_served(web)
+
+
+def test_a_template_that_fails_for_some_members_only(tmp_path: Path) -> None:
+    """The error is told once, what was served stays, and it heals when the members fit again."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        first = balancer.add_web()
+        balancer.wait_served(first)
+        line = "{% for service in services if service.servers|length == 2 %}{{ nonsense }}{% endfor %}\n"
+        balancer.template.write_text(balancer.template.read_text() + line)
+        balancer.daemon.wait_event("edit.taken")
+        balancer.wait_content()
+        mark = balancer.daemon.mark()
+        second = balancer.add_web()
+        balancer.daemon.wait_event("apply.failed", mark, kind="TemplateError")
+        before, begin = cpu_seconds(balancer.daemon.pid), time.monotonic()
+        throughout(lambda: balancer.running_names() == {first.name}, 2, "the server that was there")
+        assert (cpu_seconds(balancer.daemon.pid) - before) / (time.monotonic() - begin) < 0.5
+        assert len(balancer.daemon.events("apply.failed", mark)) < 5
+        balancer.wait_served(balancer.add_web())
+        balancer.wait_served(second)
+
+
+def test_an_edit_that_hides_haproxy_from_the_daemon_is_taken_back(tmp_path: Path) -> None:
+    """The new worker is proven, but its runtime socket is elsewhere: the last good template comes back at once."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        mark, good = balancer.daemon.mark(), balancer.template.read_text()
+        balancer.template.write_text(
+            good.replace("stats socket {{ proxy.runtime_socket }}", f"stats socket {tmp_path}/x")
+        )
+        error = balancer.daemon.wait_event("edit.rejected", mark)["error"]
+        assert "does not answer on its runtime socket" in error
+        balancer.wait_ready()
+        balancer.wait_content()
+        assert balancer.running_names() == {web.name}
+        assert balancer.daemon.status()["blueprint"]["error"] == error
+        balancer.wait_served(balancer.add_web())
+
+
+def test_an_edit_of_server_lines_is_in_force_at_once(tmp_path: Path) -> None:
+    """Also where only the real servers show what it changes: it is tried on HAProxy, and not called good unseen."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        balancer.wait_content()
+        reloads = balancer.daemon.status()["reloads"]
+        line = "{% for server in service.servers %}\n"
+        good = balancer.template.read_text()
+        assert line in good
+        balancer.template.write_text(
+            good.replace(line, line.replace(" %}", f" if server.port != {web.server.port} %}}"))
+        )
+        mark = balancer.daemon.mark()
+        assert "still differs" in balancer.daemon.wait_event("edit.rejected", mark)["error"]
+        balancer.wait_content()
+        assert balancer.running_names() == {web.name}
+        assert balancer.daemon.status()["reloads"] == reloads + 2
+        assert (tmp_path / "last-good.cfg.j2").read_text() == good

@@ -1,0 +1,96 @@
+"""Facts become log lines: what is new is told once, and so is its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from rosterd.journal import SHOWN, Cause, tell_changes, tell_decision
+from rosterd.model import Change, Transition
+from rosterd.policy import Decision, Displaced, Held
+
+PEACE = Decision(backends=(), held=(), displaced=(), quarantined=(), guard="", review_at=None)
+HELD = replace(PEACE, held=(Held("nodes", "web-1", 5.0, "failed"),))
+LOST = replace(PEACE, displaced=(Displaced("nodes", "web-2", "web-1"),))
+GUARD = replace(PEACE, guard="the local agent's health score is 7")
+
+
+def told(old: Decision | None, new: Decision) -> Sequence[Mapping[str, Any]]:
+    """Return the lines between two decisions."""
+    with capture_logs() as lines:
+        tell_decision(old, new)
+    return lines
+
+
+def test_each_change_is_a_line() -> None:
+    """With the name that Serf knows, the one that people know, and what changed."""
+    with capture_logs() as lines:
+        tell_changes([Change(Transition.UPDATED, "web-1-7f3a", "web-1", "weight 7 to 8")])
+    assert lines == [
+        {
+            "event": "member.updated",
+            "log_level": "info",
+            "member": "web-1-7f3a",
+            "node": "web-1",
+            "detail": "weight 7 to 8",
+        }
+    ]
+
+
+def test_what_a_person_should_look_at_is_a_warning() -> None:
+    """Failed, lost and quarantined members; the rest is daily life."""
+    with capture_logs() as lines:
+        tell_changes(Change(transition, "a", "a", "") for transition in Transition)
+    loud = {line["event"] for line in lines if line["log_level"] == "warning"}
+    assert loud == {"member.failed", "member.lost", "member.quarantined"}
+    assert len(lines) == len(Transition)
+
+
+def test_a_hold_is_told_at_its_beginning_and_its_end() -> None:
+    """And not in between."""
+    assert told(PEACE, HELD) == [
+        {"event": "server.held", "log_level": "warning", "service": "nodes", "server": "web-1", "why": "failed"}
+    ]
+    assert told(HELD, HELD) == []
+    assert told(HELD, PEACE) == [
+        {"event": "server.released", "log_level": "info", "service": "nodes", "server": "web-1", "was": "failed"}
+    ]
+
+
+def test_the_guard_is_told_at_its_beginning_and_its_end() -> None:
+    """A changed number is no news."""
+    assert [line["event"] for line in told(PEACE, GUARD)] == ["guard.engaged"]
+    assert told(GUARD, replace(GUARD, guard="the local agent's health score is 6")) == []
+    assert [line["event"] for line in told(GUARD, PEACE)] == ["guard.released"]
+
+
+def test_a_displaced_server_is_told_once() -> None:
+    """Until somebody else takes its place."""
+    assert [line["event"] for line in told(PEACE, LOST)] == ["server.displaced"]
+    assert told(LOST, LOST) == []
+    by_another = replace(LOST, displaced=(Displaced("nodes", "web-2", "web-9"),))
+    assert [line["by"] for line in told(LOST, by_another)] == ["web-9"]
+
+
+def test_the_first_decision_has_nothing_before_it() -> None:
+    """All that it holds is new."""
+    assert told(None, PEACE) == []
+    assert len(told(None, HELD)) == len(told(None, GUARD)) == len(told(None, LOST)) == 1
+
+
+def test_a_cause_names_each_word_once_and_so_many_members() -> None:
+    """It counts from the first word, and a storm does not make a line without end."""
+    cause = Cause()
+    cause.add_word("agent", 5.0)
+    cause.add_word("file", 6.0)
+    cause.add_word("agent", 7.0)
+    cause.add_changes(tuple(Change(Transition.JOINED, f"web-{number}", "", "") for number in range(SHOWN - 1)))
+    cause.add_changes(tuple(Change(Transition.FAILED, f"db-{number}", "", "") for number in range(5)))
+    assert (cause.woken_by, cause.since) == (["agent", "file"], 5.0)
+    assert cause.members[-2:] == [f"web-{SHOWN - 2} joined", "db-0 failed"]
+    assert len(cause.members) == SHOWN
+    cause.add_changes((Change(Transition.LEFT, "web-0", "", ""),))
+    assert len(cause.members) == SHOWN

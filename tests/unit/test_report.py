@@ -1,0 +1,363 @@
+"""What the daemon tells: the fields that programs rely on, and the way back from the member list."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosterd.errors import MembersFileError
+from rosterd.model import (
+    AdminState,
+    Member,
+    MemberRecord,
+    Nothing,
+    Plan,
+    Reason,
+    ReasonKind,
+    Reload,
+    Running,
+    RunningServer,
+    Runtime,
+    Status,
+)
+from rosterd.parse import printable
+from rosterd.policy import View, decide
+from rosterd.report import LastReload, Report, members_json, plan_json, records_of, status_json
+from rosterd.roster import EMPTY, Table, advance, inherit
+from rosterd.settings import PolicySettings, ServiceSettings
+from tests.unit.members import EVERYBODY, hostile_text, record, table_of
+
+NODES = ServiceSettings(name="nodes")
+EARLY = Report(
+    version="1.2.3",
+    pid=4711,
+    now=100.0,
+    started_at=90.0,
+    complete=False,
+    table=EMPTY,
+    decision=None,
+    plan=None,
+    structure="",
+    running=None,
+    health_score=0,
+    agent_since=90.0,
+    agent_error="not reached yet",
+    proxy_since=90.0,
+    proxy_error="not reached yet",
+    blueprint_error="",
+    action_error="",
+    reloads=0,
+    reloads_failed=0,
+    last_reload=None,
+)
+"""A daemon that has only just started."""
+
+
+def at_work() -> Report:
+    """Return the report of a daemon that serves one of two servers, one failed, and has one member in quarantine."""
+    table = table_of(
+        record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2"), record("bad", port="x"), record("web-3", "10.0.0.1")
+    )
+    first = decide(table, (NODES,), View({}, {}, 0), PolicySettings(), 0)
+    fallen = (record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2", "failed"), record("bad", port="x"))
+    table, _ = advance(table, (*fallen, record("web-3", "10.0.0.1")), 50.0, served=EVERYBODY)
+    decision = decide(table, (NODES,), View(first.lines, {}, 0), PolicySettings(), 60)
+    seen = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False)
+    return replace(
+        EARLY,
+        complete=True,
+        table=table,
+        decision=decision,
+        plan=Nothing(),
+        structure="digest",
+        running=Running("2.6.12", 99, "digest", {"nodes": {"web-1": seen}}),
+        agent_error="",
+        agent_since=91.5,
+        proxy_error="",
+        health_score=1,
+        reloads=3,
+        reloads_failed=1,
+        last_reload=LastReload(95.25, ("nodes/web-2 at 10.0.0.2 port 3000",), ""),
+    )
+
+
+def as_json(answer: object) -> Any:  # noqa: ANN401  JSON can be anything
+    """Return what a program reads that asks for it."""
+    return json.loads(json.dumps(answer, allow_nan=False))
+
+
+class TestStatus:
+    """`/v1/status` and `rosterd status --json`."""
+
+    def test_of_a_daemon_at_work(self) -> None:
+        """Every field, by its name; programs rely on them."""
+        ids = {server.name: server.id for server in at_work().decision.backends[0].servers}  # type: ignore[union-attr]
+        assert as_json(status_json(at_work())) == {
+            "version": "1.2.3",
+            "pid": 4711,
+            "uptime_s": 10.0,
+            "ready": True,
+            "agent": {"reachable": True, "since_s": 8.5, "stale_s": 0.0, "health_score": 1, "error": ""},
+            "proxy": {
+                "reachable": True,
+                "since_s": 10.0,
+                "error": "",
+                "version": "2.6.12",
+                "pid": 99,
+                "structure": "digest",
+            },
+            "services": [
+                {
+                    "name": "nodes",
+                    "servers": [
+                        {
+                            "name": "web-1",
+                            "id": ids["web-1"],
+                            "address": "10.0.0.1",
+                            "port": 3000,
+                            "weight": 100,
+                            "state": "ready",
+                            "up": False,
+                            "held": "",
+                        },
+                        {
+                            "name": "web-2",
+                            "id": ids["web-2"],
+                            "address": "10.0.0.2",
+                            "port": 3000,
+                            "weight": 100,
+                            "state": "ready",
+                            "up": None,
+                            "held": "failed",
+                        },
+                    ],
+                }
+            ],
+            "guard": "",
+            "displaced": [{"service": "nodes", "server": "web-3", "by": "web-1"}],
+            "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
+            "plan": {"action": "nothing", "reasons": [], "commands": []},
+            "blueprint": {"structure": "digest", "error": ""},
+            "action_error": "",
+            "reloads": 3,
+            "reloads_failed": 1,
+            "last_reload": {"age_s": 4.75, "reasons": ["nodes/web-2 at 10.0.0.2 port 3000"], "error": ""},
+        }
+
+    def test_it_has_the_same_fields_from_the_start(self) -> None:
+        """Programs need not ask which are there yet."""
+        early = as_json(status_json(EARLY))
+        assert early.keys() == as_json(status_json(at_work())).keys()
+        assert (early["ready"], early["services"], early["last_reload"]) == (False, [], None)
+        assert early["plan"]["action"] == "unknown"
+
+    @pytest.mark.parametrize(
+        "change", [{"complete": False}, {"agent_error": "no agent"}, {"proxy_error": "no HAProxy"}]
+    )
+    def test_ready_means_all_of_it(self, change: dict[str, Any]) -> None:
+        """A first complete state, and both sides answer."""
+        assert at_work().ready
+        assert not replace(at_work(), **change).ready
+
+    def test_staleness_counts_while_the_agent_is_silent(self) -> None:
+        """From when it fell silent."""
+        assert replace(at_work(), agent_error="gone", agent_since=97.5).stale_s == 2.5
+        assert at_work().stale_s == 0
+
+
+class TestMembers:
+    """`/v1/members` and `rosterd members --json`."""
+
+    def test_each_kind_of_member(self) -> None:
+        """A whole one, one in quarantine and one of which only the name is known, ordered by name."""
+        table, _ = advance(
+            inherit(["z-inherited"], 40.0),
+            (record("web-1", "10.0.0.1", node="shop", weight="7"), record("bad", port="x")),
+            60.0,
+            served=EVERYBODY,
+        )
+        assert as_json(members_json(replace(EARLY, table=table))) == {
+            "members": [
+                {
+                    "name": "bad",
+                    "node": "bad",
+                    "address": None,
+                    "role": None,
+                    "status": "alive",
+                    "since_s": 40.0,
+                    "quarantined": "tag port 'x' is not a number from 1 to 65535",
+                    "tags": {},
+                },
+                {
+                    "name": "web-1",
+                    "node": "shop",
+                    "address": "10.0.0.1",
+                    "role": "backend",
+                    "status": "alive",
+                    "since_s": 40.0,
+                    "quarantined": "",
+                    "tags": {"role": "backend", "node": "shop", "weight": "7"},
+                },
+                {
+                    "name": "z-inherited",
+                    "node": "z-inherited",
+                    "address": None,
+                    "role": None,
+                    "status": "unseen",
+                    "since_s": 60.0,
+                    "quarantined": "",
+                    "tags": {},
+                },
+            ]
+        }
+
+
+class TestPlan:
+    """A plan as JSON."""
+
+    @pytest.mark.parametrize(
+        ("plan", "shown"),
+        [
+            (None, {"action": "unknown", "reasons": [], "commands": []}),
+            (Nothing(), {"action": "nothing", "reasons": [], "commands": []}),
+            (Runtime(("set weight a/b 1",)), {"action": "runtime", "reasons": [], "commands": ["set weight a/b 1"]}),
+            (
+                Reload((Reason(ReasonKind.SERVER_REMOVED, "nodes/web-1"),)),
+                {"action": "reload", "reasons": [{"kind": "server_removed", "detail": "nodes/web-1"}], "commands": []},
+            ),
+        ],
+    )
+    def test_each_form(self, plan: Plan | None, shown: dict[str, object]) -> None:
+        """Always the same three fields."""
+        assert as_json(plan_json(plan)) == shown
+
+
+# --- the way back -----------------------------------------------------------------------------------------------
+
+
+def there_and_back(table: Table) -> Table:
+    """Return the table that the printed members of a table make."""
+    text = json.dumps(members_json(replace(EARLY, table=table)))
+    back, _ = advance(EMPTY, records_of(text, "members.json"), 0.0, served=EVERYBODY)
+    return back
+
+
+def row(**fields: object) -> str:
+    """Return a member list of one good member, with these fields otherwise."""
+    good: dict[str, object] = {"name": "web-1", "address": "10.0.0.1", "status": "alive", "tags": {"role": "backend"}}
+    return json.dumps({"members": [good | fields]})
+
+
+class TestRecordsOf:
+    """What `rosterd members --json` prints is what `rosterd render --members` takes."""
+
+    def test_members_come_back_as_they_were(self) -> None:
+        """All that counts for a decision: name, node, address, tags and status."""
+        table = table_of(
+            record("a", "10.0.0.1", node="shop", port="80", weight="7", state="drain"),
+            record("b", "2001:db8::1", "failed"),
+            record("c", "10.0.0.3", "left"),
+            record("d", "10.0.0.4", rack='7 "\\ \n'),
+        )
+        back = there_and_back(table)
+        assert {name: (entry.status, entry.subject) for name, entry in back.entries.items()} == {
+            name: (entry.status, entry.subject) for name, entry in table.entries.items()
+        }
+
+    @given(st.dictionaries(hostile_text, hostile_text, max_size=4))
+    def test_so_do_any_tags(self, tags: dict[bytes, bytes]) -> None:
+        """What is shown of them in escapes is read back from those."""
+        tags = {key: value for key, value in tags.items() if printable(key) not in {"node", "port", "weight", "state"}}
+        table = table_of(replace(record("web-1"), tags=tags))
+        subject = there_and_back(table).entries["web-1"].subject
+        assert isinstance(subject, Member)
+        assert subject == table.entries["web-1"].subject
+
+    def test_who_is_not_known_in_full_is_left_out(self) -> None:
+        """The quarantined and the inherited have no address to be served at."""
+        table, _ = advance(inherit(["z"], 0), [record("bad", port="x")], 0, served=EVERYBODY)
+        assert there_and_back(table) == EMPTY
+
+    def test_who_is_unseen_is_no_word_of_serfs(self) -> None:
+        """It is printed with that status, and read back it says nothing."""
+        table, _ = advance(table_of(record("web-1")), [], 1.0, served=EVERYBODY)
+        assert table.entries["web-1"].status is Status.UNSEEN
+        assert there_and_back(table) == EMPTY
+
+    def test_written_by_hand(self) -> None:
+        """Four fields are enough."""
+        assert records_of(row(), "f") == (
+            MemberRecord(b"web-1", bytes([10, 0, 0, 1]), 0, {b"role": b"backend"}, b"alive"),
+        )
+
+    @pytest.mark.parametrize("text", ["", "{", "members", '{"members": [}'])
+    def test_no_json(self, text: str) -> None:
+        """The message names the file."""
+        with pytest.raises(MembersFileError, match=r"^m\.json: is not JSON: "):
+            records_of(text, "m.json")
+
+    @pytest.mark.parametrize(
+        "text", ["[]", "null", "5", '"members"', "{}", '{"members": null}', '{"members": {}}', '{"members": "web-1"}']
+    )
+    def test_no_list_of_members(self, text: str) -> None:
+        """Another JSON is not taken for a cluster without members."""
+        with pytest.raises(MembersFileError, match=r"^m\.json: is not what `rosterd members --json` prints"):
+            records_of(text, "m.json")
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ('{"members": ["web-1"]}', "it should be an object"),
+            ('{"members": [null]}', "it should be an object"),
+            ('{"members": [{}]}', "tags should be an object"),
+            (row(name=None), "name should be text"),
+            (row(name=5), "name should be text"),
+            (row(name="\ud800"), "surrogates not allowed"),
+            (row(address="web-1.example"), "'web-1.example' does not appear to be an IPv4 or IPv6 address"),
+            (row(address=5), "address should be text"),
+            (row(address=""), "does not appear to be"),
+            (row(status=None), "status should be text"),
+            (row(tags=None), "tags should be an object"),
+            (row(tags=["role"]), "tags should be an object"),
+            (row(tags={"port": 80}), "port should be text"),
+        ],
+    )
+    def test_a_member_that_is_none(self, text: str, words: str) -> None:
+        """The message names file and member, says what is wrong, and what a member needs."""
+        with pytest.raises(MembersFileError) as caught:
+            records_of(text, "m.json")
+        assert str(caught.value).startswith("m.json: member 1: ")
+        assert words in str(caught.value)
+        assert str(caught.value).endswith("; a member has name, address, status and tags")
+
+    def test_members_are_counted_from_one(self) -> None:
+        """Those that are left out count, so that the number leads to the place in the file."""
+        rows = [json.loads(row())["members"][0], {"name": "z", "address": None}, {"name": "bad"}]
+        with pytest.raises(MembersFileError, match="member 3"):
+            records_of(json.dumps({"members": rows}), "m.json")
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["members", "name", "address", "status", "tags", "x"]), inner, max_size=4
+                )
+            ),
+            max_leaves=8,
+        )
+    )
+    def test_any_json_is_members_or_an_error_of_ours(self, answer: object) -> None:
+        """No other exception, whatever is piped in."""
+        try:
+            records = records_of(json.dumps({"members": [answer]}), "m.json")
+        except MembersFileError:
+            return
+        assert all(isinstance(record, MemberRecord) for record in records)
