@@ -1,0 +1,1 @@
+"""The demo web app that stands behind the balancer; it knows nothing of Serf, HAProxy or rosterd."""
