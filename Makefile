@@ -1,0 +1,46 @@
+# Each target does its own set-up first; where all is in place that takes no time.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint logs lock clean
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+# haproxy lies in sbin, which is not in every user's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+PYTHON_SOURCES := daemon webapp compose requirements tests
+
+# Runs a program that a person ends with Ctrl-C: it cleans up in its own time, and make adds no error of its own to that.
+# When make itself is ended, the program is told to end too.
+attended = @trap 'interrupted=yes' INT; setpriv --pdeathsig TERM $(1) || { code=$$?; [ "$$interrupted" ] || exit $$code; }
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install what is missing: Debian packages, and all Python packages in .venv
+	@compose/setup test
+
+demo: ## Run a cluster and change it under load (DEMO=local, DEMO_STAY=1, DEMO_REPORT=FILE)
+	@compose/setup demo
+	$(call attended,.venv/bin/python -m compose demo)
+
+test: ## Run all tests (T="tests/unit -k roster" for some, with pytest's own options)
+	@compose/setup test
+	@.venv/bin/python -m pytest $(T)
+
+lint: ## Check style, format and types
+	@compose/setup test
+	@.venv/bin/ruff check $(PYTHON_SOURCES)
+	@.venv/bin/ruff format --check $(PYTHON_SOURCES)
+	@.venv/bin/mypy $(PYTHON_SOURCES)
+
+logs: ## Follow the logs of the demo's cluster, all nodes together (NODE=..., EVENT=...)
+	@compose/setup demo
+	$(call attended,.venv/bin/python -m compose logs)
+
+lock: ## Solve requirements/*.lock again from setup.cfg (UPGRADE=1 for the newest versions)
+	@compose/setup test
+	@.venv/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove what was made here, but .venv: caches, build products, the demo's run directories
+	@[ ! -d .run ] || [ ! -x .venv/bin/python ] || .venv/bin/python -m compose down
+	@rm -rf .run build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find daemon webapp compose requirements tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@[ ! -d .venv ] || echo '.venv is kept; remove it with: rm -rf .venv'

@@ -1,0 +1,87 @@
+"""Commands that speak to a running node: `serf` to its agent, `supervisorctl` to its supervisord, `rosterd`.
+
+Each takes the node's own environment (environment.py), which says where the node listens, and runs to its end, 20 s at
+most. A command that ends with another code than 0 is a result, no error, except where a function says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compose.model import HOME, ClusterError
+from compose.programs import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMAND_DEADLINE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """The exit code of a command, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+async def run_serf(environ: Mapping[str, str], command: str, *arguments: str) -> CommandResult:
+    """Run a `serf` command against the node's agent, such as `members`."""
+    rpc = f"-rpc-addr={environ['SERF_RPC_ADDRESS']}"
+    return await _run([find_program("serf"), command, rpc, *arguments], _with_rpc_key(environ))
+
+
+async def set_serf_tags(environ: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    """Set tags of the node's running agent; an empty value deletes the tag.
+
+    Raises:
+        ClusterError: the agent refused or does not answer.
+    """
+    changes = [f"-set={key}={value}" if value else f"-delete={key}" for key, value in tags.items()]
+    result = await run_serf(environ, "tags", *changes)
+    if result.code:
+        raise ClusterError(f"serf tags {' '.join(changes)}: {result.stdout}{result.stderr}".strip())
+
+
+async def run_supervisorctl(environ: Mapping[str, str], *arguments: str) -> CommandResult:
+    """Ask the node's supervisord, such as `restart rosterd` or `status`."""
+    configuration = str(HOME / "compose" / "node" / "supervisord.conf")
+    return await _run([find_program("supervisorctl"), "-c", configuration, *arguments], environ)
+
+
+async def run_rosterd(environ: Mapping[str, str], *arguments: str) -> CommandResult:
+    """Run a `rosterd` command with the settings of a balancer, such as `status --json`."""
+    settings = str(HOME / "haproxy" / "rosterd.toml")
+    return await _run([sys.executable, "-m", "rosterd", *arguments], {**environ, "ROSTERD_SETTINGS": settings})
+
+
+def _with_rpc_key(environ: Mapping[str, str]) -> dict[str, str]:
+    """The key is told by a variable: every user of the machine could read it among the arguments."""
+    key = Path(environ["SERF_RPC_AUTH_FILE"]).read_text(encoding="utf-8")
+    return {**environ, "SERF_RPC_AUTH": key}
+
+
+async def _run(command: list[str], environ: Mapping[str, str]) -> CommandResult:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(COMMAND_DEADLINE_S):
+            stdout, stderr = await process.communicate()
+    except TimeoutError:
+        raise ClusterError(f"{' '.join(command)}: no end after {COMMAND_DEADLINE_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return CommandResult(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))

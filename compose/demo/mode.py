@@ -1,0 +1,79 @@
+"""Where the demo runs, and why. Choosing is pure; `find_engine` looks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from dataclasses import dataclass
+from enum import Enum
+
+ENGINE_TIMEOUT_S = 3.0
+
+
+class Mode(Enum):
+    """The ways to run a cluster on one machine."""
+
+    LOCAL = "local"
+    COMPOSE = "compose"
+
+
+class Engine(Enum):
+    """Whether there is a container engine that this user may use."""
+
+    RUNNING = "running"
+    ABSENT = "absent"
+
+
+class ModeRefusedError(Exception):
+    """The mode that was asked for cannot be had; the text says why and what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The mode, and the reason as half a sentence."""
+
+    mode: Mode
+    reason: str
+
+
+def choose_by_name(name: str) -> Choice:
+    """The mode that the variable DEMO names.
+
+    Raises:
+        ModeRefusedError: no such mode, or one that is not built yet.
+    """
+    match name:
+        case Mode.LOCAL.value:
+            return Choice(Mode.LOCAL, "DEMO=local asks for it")
+        case Mode.COMPOSE.value:
+            raise ModeRefusedError("DEMO=compose: the cluster in containers is not available yet; use DEMO=local")
+        case _:
+            raise ModeRefusedError(f"DEMO={name}: there is no such mode; use DEMO=local")
+
+
+def choose_by_engine(engine: Engine) -> Choice:
+    """The mode where DEMO names none: the best that there is."""
+    match engine:
+        case Engine.RUNNING:
+            return Choice(Mode.LOCAL, "a container engine answers, but the demo in containers is not available yet")
+        case Engine.ABSENT:
+            return Choice(Mode.LOCAL, "no container engine answers")
+
+
+async def find_engine() -> Engine:
+    """Ask the container engine, 3 s at most."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return Engine.ABSENT
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(docker, "version", stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        async with asyncio.timeout(ENGINE_TIMEOUT_S):
+            return Engine.RUNNING if await process.wait() == 0 else Engine.ABSENT
+    except TimeoutError:
+        return Engine.ABSENT
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

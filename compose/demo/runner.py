@@ -1,0 +1,174 @@
+"""Runs the demo: chooses the mode, runs the steps under load, reports, and cleans up.
+
+Exit codes: 0 every step held, 1 one did not, 2 it cannot run here or not in that mode, 128 + N ended by signal N.
+Whatever happens (a failed step, Ctrl-C, SIGTERM, a closed terminal), the cluster is stopped in order before the end,
+and killed where that takes too long or a second signal comes; DEMO_STAY=1 leaves it up after a complete run only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compose.cluster import ClusterError, Kind, LocalCluster
+from compose.demo.context import Context
+from compose.demo.display import Display
+from compose.demo.mode import ModeRefusedError, choose_by_engine, choose_by_name, find_engine
+from compose.demo.options import Options, OptionsRefusedError
+from compose.demo.report import StepResult, report_of, with_requests
+from compose.demo.steps import STEPS, run_step
+from compose.haproxy_view import HAProxyUnreadableError
+from compose.logs import Follower
+from compose.network import NoNetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from compose.cluster import Node
+    from compose.demo.mode import Choice
+    from compose.demo.steps import Step
+    from compose.logs import Line
+
+STEPS_DEADLINE_S = 100.0
+FRAME_S = 0.2
+LAST_PROBLEMS = 12
+EXIT_FAILED = 1
+EXIT_CANNOT = 2
+
+
+def main(environ: Mapping[str, str], directory: Path) -> int:
+    """Run the demo with its cluster in `directory`; the exit code."""
+    try:
+        return asyncio.run(_until_signal(Options.read(environ), directory))
+    except (ModeRefusedError, OptionsRefusedError, ClusterError, NoNetworkError) as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return EXIT_CANNOT
+
+
+async def _until_signal(options: Options, directory: Path) -> int:
+    """Run the demo as a task that signals cancel: the first one asks for the way out, the next for the short one."""
+    loop = asyncio.get_running_loop()
+    caught: list[signal.Signals] = []
+    demo = asyncio.create_task(_demo(options, directory))
+
+    def end(number: signal.Signals) -> None:
+        caught.append(number)
+        demo.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    try:
+        return await demo
+    except asyncio.CancelledError:
+        return 128 + caught[0] if caught else EXIT_FAILED
+
+
+async def _demo(options: Options, directory: Path) -> int:
+    choice = choose_by_name(options.mode) if options.mode else choose_by_engine(await find_engine())
+    display = Display()
+    await _stop_earlier(directory, display)
+    async with contextlib.AsyncExitStack() as cleanup:
+        cluster = LocalCluster.create(directory)
+        cluster.require_programs()
+        cleanup.push_async_callback(_stop_all, cluster, display)
+        context = Context(cluster, cluster.register(Kind.BALANCER, "balancer"), _two_web_nodes(cluster), display.note)
+        results = await _run_steps(context, display, choice)
+        not_reached = [step.name for step in STEPS[len(results) :]]
+        display.print_results(results)
+        report = report_of(choice.mode.value, results, not_reached)
+        if not report["ok"]:
+            display.print_problems(results, not_reached, _last_problems(directory))
+        if options.report:
+            _write_report(options.report, json.dumps(report, indent=2) + "\n")
+        if options.stay:
+            display.print_hints(context)
+            cleanup.pop_all()
+    return 0 if report["ok"] else EXIT_FAILED
+
+
+async def _stop_earlier(directory: Path, display: Display) -> None:
+    """Stop what an earlier demo left up."""
+    with contextlib.suppress(ClusterError):
+        earlier = LocalCluster.open(directory)
+        if earlier.running():
+            display.console.print("stopping the cluster that an earlier demo left up ...")
+            await earlier.down()
+
+
+async def _stop_all(cluster: LocalCluster, display: Display) -> None:
+    """Stop every node in order; kill what is left when that fails or is cancelled."""
+    try:
+        with contextlib.suppress(OSError):  # a terminal that is gone must not keep us from the rest
+            display.console.print("stopping all nodes in order ...")
+        await cluster.down()
+    finally:
+        cluster.kill_all()
+
+
+def _two_web_nodes(cluster: LocalCluster) -> list[Node]:
+    return [cluster.register(Kind.WEB), cluster.register(Kind.WEB)]
+
+
+async def _run_steps(context: Context, display: Display, choice: Choice) -> list[StepResult]:
+    """Run the steps while the load runs; their results, with every request counted."""
+    display.print_header(choice, context)
+    results: list[StepResult] = []
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(context.run_load())
+        drawing = tasks.create_task(_draw_forever(context, display))
+        with display.live_bars(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STEPS_DEADLINE_S):
+                began = context.now()
+                for number, step in enumerate(STEPS, 1):
+                    display.step_started(number, len(STEPS), step)
+                    result = await _measure_step(step, context, began)
+                    began = result.ended  # no request falls between two steps
+                    results.append(result)
+                    display.step_finished(step, with_requests(result, context.samples))
+        drawing.cancel()
+        context.stop_load()
+    # Only now are the last answers in.
+    return [with_requests(result, context.samples) for result in results]
+
+
+async def _measure_step(step: Step, context: Context, began: float) -> StepResult:
+    before = await _reloads(context)
+    seconds, problem = await run_step(step, context)
+    reloads = await _reloads(context) - before
+    return StepResult(step.name, seconds, problem, began, context.now(), reloads)
+
+
+async def _reloads(context: Context) -> int:
+    """HAProxy's own count; none before it runs."""
+    if not context.balancer.master_socket.exists():
+        return 0
+    try:
+        return (await context.master()).reloads
+    except HAProxyUnreadableError:
+        return 0
+
+
+async def _draw_forever(context: Context, display: Display) -> None:
+    while True:
+        await context.read_servers()
+        display.draw(context)
+        await asyncio.sleep(FRAME_S)
+
+
+def _last_problems(directory: Path) -> list[Line]:
+    """The last warnings and errors; of HAProxy and supervisord only errors, for they warn of what is usual."""
+    lines = Follower(directory).new_lines()
+    talkative = {"haproxy", "supervisord"}
+    bad = [
+        line for line in lines if line.level == "error" or (line.level == "warning" and line.program not in talkative)
+    ]
+    return bad[-LAST_PROBLEMS:]
+
+
+def _write_report(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

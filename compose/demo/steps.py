@@ -1,0 +1,257 @@
+"""What happens in the demo. A step does one thing to the cluster, waits for its effect on traffic, and says how long.
+
+Rules: a step returns the seconds from its change to the moment when traffic had followed, or raises
+`WaitedInVainError` or `StepFailedError`; each wait has a deadline and names what it waits for; "followed" is read from
+the requests themselves wherever they can tell. The load runs on during a step, and each of its requests counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from compose.cluster import ClusterError, Kind
+from compose.demo.context import Context
+from compose.haproxy_view import HAProxyUnreadableError
+from compose.load import first_answer, first_mark, last_answer, settled_below, share
+from compose.waiting import WaitedInVainError, ask_until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from compose.cluster import Node
+
+DEADLINE_S = 20.0
+SHARE_WINDOW_S = 1.0
+USUAL_WEIGHT = 100
+LIGHT_WEIGHT = 10
+MARK = "edited"
+
+Action: TypeAlias = "Callable[[Context], Awaitable[float]]"
+
+
+class StepFailedError(Exception):
+    """What the step looked at is not as it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens.
+
+    `name` is for the table and the report, `detail` says more of it, `effect` says what the seconds measure, `settle_s`
+    is how long the load goes on before the next step.
+    """
+
+    name: str
+    detail: str
+    effect: str
+    action: Action
+    settle_s: float
+
+
+async def start_cluster(context: Context) -> float:
+    """Start web nodes and balancer together, the web nodes first, and start the load when both answer."""
+    begin = context.now()
+    for node in (*context.web, context.balancer):
+        context.cluster.start(node)
+    seen: set[str] = set()
+
+    async def both_answer() -> bool:
+        answer = await context.fetch()
+        if answer is not None and answer.status == 200:
+            seen.add(answer.headers.get("x-backend-ip", ""))
+        return {node.address for node in context.web} <= seen
+
+    await ask_until(both_answer, DEADLINE_S, "both web nodes to answer through the balancer")
+    took = context.now() - begin
+    context.start_load()
+    context.note("both answer through the balancer; requests flow from here on, 100 a second")
+    return took
+
+
+async def add_nodes(context: Context) -> float:
+    """Add three nodes at once."""
+    begin = context.now()
+    joining = [context.cluster.register(Kind.WEB) for _ in range(3)]
+    for node in joining:
+        context.cluster.start(node)
+    context.web += joining
+    times = [await _first_answer(context, node, begin) for node in joining]
+    return max(times) - begin
+
+
+async def _first_answer(context: Context, node: Node, begin: float) -> float:
+    at = await context.until_seen(
+        lambda: first_answer(context.samples, node.address, begin), DEADLINE_S, f"the first answer of {node.name}"
+    )
+    context.note(f"{node.name} gave its first answer after {at - begin:.2f} s")
+    return at
+
+
+async def stop_node(context: Context) -> float:
+    """Stop the newest node in order: Serf leaves, traffic goes elsewhere, the app ends."""
+    node = context.web.pop()
+    begin = context.now()
+    took = await context.cluster.stop(node)
+    await _wait_until_removed(context, node)
+    last = last_answer(context.samples, node.address) or begin
+    context.note(f"{node.name} got its last request after {last - begin:.2f} s and had ended after {took:.2f} s")
+    if last - begin > took:
+        raise StepFailedError(f"{node.name} answered after it had ended")
+    return last - begin
+
+
+async def _wait_until_removed(context: Context, node: Node) -> None:
+    async def has_no_server() -> bool:
+        return await context.server_of(node) is None
+
+    await ask_until(has_no_server, DEADLINE_S, f"HAProxy to drop the server of {node.name}")
+
+
+async def kill_node(context: Context) -> float:
+    """Kill a node with all its processes; HAProxy has to notice, for gossip takes seconds."""
+    node = context.web.pop()
+    begin = context.now()
+    context.cluster.kill(node)
+
+    async def gets_no_traffic() -> bool:
+        server = await context.server_of(node)
+        return server is None or not server.is_up
+
+    await ask_until(gets_no_traffic, DEADLINE_S, f"HAProxy to take the server of {node.name} out")
+    took = context.now() - begin
+    context.note(f"{node.name} was killed and could not leave; HAProxy sent it nothing more after {took:.2f} s")
+    return took
+
+
+async def change_weight(context: Context) -> float:
+    """Give a node a tenth of its weight by tag."""
+    node, others = context.web[0], len(context.web) - 1
+    before = share(context.samples, node.address, context.now() - SHARE_WINDOW_S, context.now())
+    expected = LIGHT_WEIGHT / (LIGHT_WEIGHT + USUAL_WEIGHT * others)
+    begin = context.now()
+    await context.cluster.set_tags(node, {"weight": str(LIGHT_WEIGHT)})
+
+    async def weight_is_set() -> bool:
+        server = await context.server_of(node)
+        return server is not None and server.weight == LIGHT_WEIGHT
+
+    await ask_until(weight_is_set, DEADLINE_S, f"HAProxy to give {node.name} the weight {LIGHT_WEIGHT}")
+    followed = await context.until_seen(
+        lambda: settled_below(context.samples, node.address, begin, SHARE_WINDOW_S, 2 * expected),
+        DEADLINE_S,
+        f"the share of {node.name} to fall from {before:.0%} to about {expected:.0%}",
+    )
+    after = share(context.samples, node.address, followed, followed + SHARE_WINDOW_S)
+    context.note(f"{node.name} has {after:.0%} of the requests instead of {before:.0%}")
+    return followed - begin
+
+
+async def edit_template(context: Context) -> float:
+    """Add a response header to the template while everything runs."""
+    text = context.balancer.template.read_text(encoding="utf-8")
+    begin = context.now()
+    context.write_template(with_header(text))
+    seen = await context.until_seen(
+        lambda: first_mark(context.samples, MARK, begin), DEADLINE_S, "an answer with the new header"
+    )
+    context.note(f"the first answer with the new header x-demo came after {seen - begin:.2f} s")
+    return seen - begin
+
+
+async def break_template(context: Context) -> float:
+    """Break the template: it must be reported, and change nothing. Then repair it."""
+    good = context.balancer.template.read_text(encoding="utf-8")
+    before = await context.master()
+    begin = context.now()
+    context.write_template(good + "{% if a_tag_that_never_ends %}\n")
+
+    async def reported() -> bool:
+        return bool(await _template_error(context))
+
+    try:
+        await ask_until(reported, DEADLINE_S, "rosterd to report the broken template")
+        took = context.now() - begin
+        context.note(f"refused after {took:.2f} s: {_last_line(await _template_error(context))}")
+        await asyncio.sleep(SHARE_WINDOW_S)
+        if await context.master() != before:
+            raise StepFailedError("HAProxy was reloaded although the template is broken")
+        await _served_with_mark(context, begin)
+    finally:
+        context.write_template(good)
+
+    async def repaired() -> bool:
+        return bool(await context.status()) and not await _template_error(context)
+
+    await ask_until(repaired, DEADLINE_S, "rosterd to take the repaired template")
+    return took
+
+
+async def _served_with_mark(context: Context, since: float) -> None:
+    answers = [sample for sample in context.samples if sample.sent >= since and sample.failure is None]
+    if not answers or any(sample.mark != MARK for sample in answers):
+        raise StepFailedError("the last good template was not served throughout")
+
+
+async def _template_error(context: Context) -> str:
+    return str((await context.status()).get("blueprint", {}).get("error", ""))
+
+
+async def restart_daemon(context: Context) -> float:
+    """Restart rosterd; HAProxy goes on, with neither a reload nor a new worker."""
+    before = await context.master()
+    old = (await context.status()).get("pid")
+    begin = context.now()
+    ended = await context.cluster.supervisorctl(context.balancer, "restart", "rosterd")
+    if ended.code:
+        raise StepFailedError(f"supervisorctl: {ended.stdout}{ended.stderr}".strip())
+
+    async def ready_again() -> bool:
+        status = await context.status()
+        return status.get("ready") is True and status.get("pid") != old
+
+    await ask_until(ready_again, DEADLINE_S, "the new rosterd to be ready")
+    took = context.now() - begin
+    context.note(f"a new process was ready after {took:.2f} s; requests never stopped")
+    await asyncio.sleep(SHARE_WINDOW_S)
+    if await context.master() != before:
+        raise StepFailedError("HAProxy was reloaded although nothing had changed")
+    return took
+
+
+_FOLLOWED = "traffic followed"
+STEPS = (
+    Step("the cluster starts", "a balancer, two web nodes, any order", _FOLLOWED, start_cluster, 1.5),
+    Step("three nodes join", "at once", _FOLLOWED, add_nodes, 1.0),
+    Step("one node stops in order", "Serf leaves, then the app finishes and ends", _FOLLOWED, stop_node, 1.0),
+    Step("one node is killed", "SIGKILL to all its processes", _FOLLOWED, kill_node, 2.0),
+    Step("a tag changes a weight", f"from {USUAL_WEIGHT} to {LIGHT_WEIGHT}", _FOLLOWED, change_weight, 0.5),
+    Step("the template is edited", "one more response header", _FOLLOWED, edit_template, 0.5),
+    Step("the template is broken", "an edit that cannot work", "reported, traffic unaffected", break_template, 0.5),
+    Step("the daemon restarts", "while HAProxy serves", "ready again, traffic unaffected", restart_daemon, 0.5),
+)
+
+
+def with_header(template: str) -> str:
+    """The template with a response header more, right below the line that opens the traffic frontend."""
+    lines = template.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.startswith("frontend "):
+            header = f"    http-response set-header x-demo {MARK}\n"
+            return "".join([*lines[: number + 1], header, *lines[number + 1 :]])
+    raise StepFailedError("the template has no frontend to edit")
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
+async def run_step(step: Step, context: Context) -> tuple[float | None, str]:
+    """Run a step: the seconds until traffic followed, and the problem, empty when there was none."""
+    try:
+        seconds = await step.action(context)
+    except (WaitedInVainError, StepFailedError, ClusterError, HAProxyUnreadableError) as problem:
+        return None, str(problem)
+    await asyncio.sleep(step.settle_s)
+    return seconds, ""

@@ -1,0 +1,64 @@
+"""The demo as a real process: how it ends when it is not let to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.cluster import HOME, LocalCluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT_S = 60.0
+DEMO = """
+import os, pathlib, sys
+from compose.demo.runner import main
+sys.exit(main(os.environ, pathlib.Path(sys.argv[1])))
+"""
+
+
+def spawn(directory: Path, **options: str) -> subprocess.Popen[str]:
+    """Start the demo with its cluster in a directory."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DEMO, str(directory)],
+        cwd=HOME,
+        env={"PATH": os.environ["PATH"]} | options,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_cleans_up(tmp_path_factory: pytest.TempPathFactory, number: signal.Signals) -> None:
+    """A signal in the middle stops every node, although DEMO_STAY is set, and the exit code tells."""
+    directory = tmp_path_factory.mktemp("d")
+    with spawn(directory, DEMO="local", DEMO_STAY="1") as process:
+        assert process.stdout is not None
+        # Until the load runs, or the demo has ended: each line comes within the demo's own deadlines.
+        lines = iter(process.stdout.readline, "")
+        assert any("requests flow" in line for line in lines)
+        cluster = LocalCluster.open(directory)
+        assert len(cluster.running()) == 3
+        process.send_signal(number)
+        process.communicate(timeout=TIMEOUT_S)
+
+    assert process.returncode == 128 + number
+    assert cluster.running() == ()
+
+
+@pytest.mark.parametrize("mode", ["compose", "somewhere"])
+def test_a_mode_that_cannot_be_had_ends_at_once(tmp_path: Path, mode: str) -> None:
+    """One line that says what can be had instead; nothing was started."""
+    with spawn(tmp_path / "d", DEMO=mode) as process:
+        output = process.communicate(timeout=TIMEOUT_S)[0]
+
+    assert process.returncode == 2
+    assert output.startswith(f"demo: DEMO={mode}: ")
+    assert not (tmp_path / "d").exists()

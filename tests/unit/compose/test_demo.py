@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from compose.cluster import HOME
+from compose.demo.mode import Choice, Engine, Mode, ModeRefusedError, choose_by_engine, choose_by_name
+from compose.demo.options import Options, OptionsRefusedError
+from compose.demo.report import StepResult, report_of, table_of, with_requests
+from compose.demo.steps import MARK, STEPS, StepFailedError, with_header
+from compose.load import Failure, Sample
+
+
+def result(problem: str = "", seconds: float | None = 1.5) -> StepResult:
+    """A step from second 1 to second 2."""
+    return StepResult("three nodes join", seconds, problem, 1.0, 2.0, reloads=1)
+
+
+def sample(sent: float, failure: Failure | None = None) -> Sample:
+    """A request that took 20 ms."""
+    return Sample(sent, sent + 0.02, kept=True, failure=failure, status=200)
+
+
+def test_a_mode_by_name() -> None:
+    """The demo runs where it is told to, and says so."""
+    assert choose_by_name("local") == Choice(Mode.LOCAL, "DEMO=local asks for it")
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [(Engine.ABSENT, "no container engine answers"), (Engine.RUNNING, "not available yet")],
+)
+def test_a_mode_by_what_is_there(engine: Engine, reason: str) -> None:
+    """The demo runs locally, and says for which reason."""
+    choice = choose_by_engine(engine)
+    assert choice.mode is Mode.LOCAL
+    assert reason in choice.reason
+
+
+@pytest.mark.parametrize("name", ["compose", "docker", "LOCAL"])
+def test_a_mode_that_cannot_be_had_is_refused(name: str) -> None:
+    """The text names what was asked for, and what works."""
+    with pytest.raises(ModeRefusedError, match=f"DEMO={name}: .*use DEMO=local"):
+        choose_by_name(name)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, Options()),
+        ({"DEMO": " ", "DEMO_STAY": "", "DEMO_REPORT": ""}, Options()),
+        ({"DEMO_STAY": "0"}, Options()),
+        ({"DEMO": "local", "DEMO_STAY": "1", "DEMO_REPORT": "f"}, Options("local", stay=True, report=Path("f"))),
+    ],
+)
+def test_options_from_the_environment(environ: dict[str, str], expected: Options) -> None:
+    """An empty variable is as good as none, and `DEMO_STAY=0` means no."""
+    assert Options.read(environ) == expected
+
+
+def test_a_failed_request_fails_its_step() -> None:
+    """A step that did what it should has still not held when it cost a request."""
+    good = with_requests(result(), [sample(1.0), sample(1.9), sample(2.0, Failure.RESET)])
+    bad = with_requests(result(), [sample(1.5), sample(1.6, Failure.RESET)])
+
+    assert (good.ok, good.requests, good.failed) == (True, 2, 0)
+    assert (bad.ok, bad.requests, bad.failed) == (False, 2, 1)
+    assert bad.problem == "requests failed: 1 x connection reset"
+
+
+def test_the_report() -> None:
+    """The JSON has the agreed keys; a step that was never reached makes it not ok."""
+    done = [with_requests(result(), [sample(1.5)])]
+
+    assert report_of("local", done, not_reached=[]) == {
+        "mode": "local",
+        "ok": True,
+        "requests": 1,
+        "failed": 0,
+        "reloads": 1,
+        "steps": [{"name": "three nodes join", "ok": True, "seconds": 1.5, "requests": 1, "failed": 0}],
+    }
+    assert report_of("local", done, not_reached=["one node is killed"])["ok"] is False
+    assert report_of("local", [result("waited", None)], not_reached=[])["ok"] is False
+
+
+def test_the_table_fits_a_plain_terminal() -> None:
+    """80 columns, no colour needed, nothing cut off."""
+    text = io.StringIO()
+    long = [StepResult(step.name, 12.34, "", 0, 1, 10, 1234, 0, 0.267) for step in STEPS]
+    Console(file=text, width=80).print(table_of([*long, result("waited", None)]))
+
+    assert "\u2026" not in text.getvalue()
+    assert all(step.name in text.getvalue() for step in STEPS)
+    assert "NO" in text.getvalue()
+
+
+def test_every_step_has_a_name_of_its_own() -> None:
+    """The report is read by name."""
+    assert len({step.name for step in STEPS}) == len(STEPS)
+
+
+def test_the_edit_fits_the_template() -> None:
+    """The shipped template has the line that the demo edits below."""
+    template = (HOME / "haproxy" / "haproxy.cfg.j2").read_text()
+    edited = with_header(template)
+
+    assert f"frontend traffic\n    http-response set-header x-demo {MARK}\n" in edited
+    assert len(edited.splitlines()) == len(template.splitlines()) + 1
+    with pytest.raises(StepFailedError):
+        with_header("global\n")
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_demo(tmp_path: Path) -> None:
+    """The message names the variable and the directory."""
+    with pytest.raises(OptionsRefusedError, match=f"DEMO_REPORT={tmp_path}/no/report.json: there is no directory"):
+        Options.read({"DEMO_REPORT": f"{tmp_path}/no/report.json"})
+    assert Options.read({"DEMO_REPORT": f"{tmp_path}/report.json"}).report == tmp_path / "report.json"
