@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -371,9 +372,17 @@ class Balancer:
             self.wait_joined(web)
             web.agent.interrupt()
         for web in leaving:
-            self.wait_gone(web.name)
+            self.until(partial(self._is_gone, web.name), f"{web.name} to be out of HAProxy")
         for web in webs:
             web.close()
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether HAProxy has no such server; where Serf lost the word that it leaves, do as an operator would."""
+        if name not in self.running_names():
+            return True
+        if self.daemon.member(name).get("status") == "failed":
+            self.agent.command("force-leave", name)
+        return False
 
     def wait_joined(self, web: WebNode) -> None:
         """Wait until its agent has done joining: Serf loses a leave that comes before, and others see a failure."""
