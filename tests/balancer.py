@@ -372,16 +372,17 @@ class Balancer:
             self.wait_joined(web)
             web.agent.interrupt()
         for web in leaving:
-            self.until(partial(self._is_gone, web.name), f"{web.name} to be out of HAProxy")
+            self.until(partial(self._is_gone, web), f"{web.name} to be out of HAProxy", within=30)
         for web in webs:
             web.close()
 
-    def _is_gone(self, name: str) -> bool:
+    def _is_gone(self, web: WebNode) -> bool:
         """Whether HAProxy has no such server; where Serf lost the word that it leaves, do as an operator would."""
-        if name not in self.running_names():
+        if web.name not in self.running_names():
             return True
-        if self.daemon.member(name).get("status") == "failed":
-            self.agent.command("force-leave", name)
+        process = web.agent.process
+        if process is not None and process.poll() is not None:
+            self.agent.command("force-leave", web.name)
         return False
 
     def wait_joined(self, web: WebNode) -> None:
