@@ -40,7 +40,7 @@ lock: ## Solve requirements/*.lock again from setup.cfg (UPGRADE=1 for the newes
 	@.venv/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove what was made here, but .venv: caches, build products, the demo's run directories
-	@[ ! -d .run ] || [ ! -x .venv/bin/python ] || .venv/bin/python -m compose down
+	@[ ! -d .run ] || [ ! -x .venv/bin/python ] || .venv/bin/python -m compose down --all
 	@rm -rf .run build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find daemon webapp compose requirements tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@[ ! -d .venv ] || echo '.venv is kept; remove it with: rm -rf .venv'

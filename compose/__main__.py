@@ -165,9 +165,18 @@ def logs(
 
 
 @app.command()
-def down(cluster: ClusterName = "demo") -> None:
+def down(
+    cluster: ClusterName = "demo",
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Stop all clusters in .run, also when there is none")] = False,
+) -> None:
     """Stop all nodes in order; their logs stay in .run."""
-    opened = _open(cluster)
+    names = sorted(path.parent.name for path in RUN.glob("*/cluster.json")) if every else [cluster]
+    for name in names:
+        _stop(_open(name))
+
+
+def _stop(opened: LocalCluster) -> None:
     try:
         asyncio.run(opened.down())
     finally:
