@@ -72,6 +72,7 @@ LAYERS = (VOCABULARY, PURE_CORE, ADAPTERS, LOOP, OUTSIDE, END)
 HARMLESS = frozenset(
     {
         "__future__",
+        "collections",
         "collections.abc",
         "dataclasses",
         "enum",

@@ -220,6 +220,13 @@ class TestMistakes:
                 "[[services]]\nname = 'a'\n[[services]]\nname = 'b'",
                 "services: b has no hosts, and only the first may have none",
             ),
+            (
+                "services = [{name = 'a', hosts = ['x']}, {name = 'a', hosts = ['X']}, {name = 'c'}]",
+                (
+                    "services: the name a is given twice; services: the host x is given twice; "
+                    "services: c has no hosts, and only the first may have none"
+                ),
+            ),
         ],
     )
     def test_each_in_words(self, write: Write, text: str, problem: str) -> None:

@@ -5,7 +5,8 @@ docs/settings.md is made from these classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -249,20 +250,24 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.services:
-            raise ValueError("services: there is none")
-        names = [service.name for service in self.services]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"services: the name {', '.join(twice)} is given twice")
-        hosts = [host.lower() for service in self.services for host in service.hosts]
-        shared = sorted({host for host in hosts if hosts.count(host) > 1})
-        if shared:
-            raise ValueError(f"services: the host {', '.join(shared)} is given twice")
-        unreachable = [service.name for service in self.services[1:] if not service.hosts]
-        if unreachable:
-            raise ValueError(f"services: {', '.join(unreachable)} has no hosts, and only the first may have none")
+        problems = tuple(self._problems_between_services())
+        if problems:
+            raise ValueError("; ".join(f"services: {problem}" for problem in problems))
         return self
+
+    def _problems_between_services(self) -> Iterator[str]:
+        if not self.services:
+            yield "there is none"
+        if twice := _repeated(service.name for service in self.services):
+            yield f"the name {', '.join(twice)} is given twice"
+        if shared := _repeated(host.lower() for service in self.services for host in service.hosts):
+            yield f"the host {', '.join(shared)} is given twice"
+        if unreachable := [service.name for service in self.services[1:] if not service.hosts]:
+            yield f"{', '.join(unreachable)} has no hosts, and only the first may have none"
+
+
+def _repeated(words: Iterable[str]) -> list[str]:
+    return sorted(word for word, times in Counter(words).items() if times > 1)
 
 
 def _read_secret(path: Path) -> SecretStr:
