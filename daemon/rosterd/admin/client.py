@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from rosterd.admin.server import MARK
 from rosterd.errors import DaemonUnreachable
 from rosterd.settings import UNIX_PREFIX
 
@@ -13,7 +14,10 @@ DEADLINE_S = 5.0
 
 
 async def ask(listen: str, path: str) -> dict[str, Any]:
-    """GET a path of the admin interface and return its JSON; DaemonUnreachable when no daemon answers there."""
+    """GET a path of the admin interface and return its JSON object.
+
+    DaemonUnreachable when nobody answers there, or somebody else does.
+    """
     connector = aiohttp.UnixConnector(listen.removeprefix(UNIX_PREFIX)) if listen.startswith(UNIX_PREFIX) else None
     base = "http://rosterd" if connector else f"http://{listen}"
     try:
@@ -21,7 +25,8 @@ async def ask(listen: str, path: str) -> dict[str, Any]:
             aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(DEADLINE_S)) as session,
             session.get(base + path) as response,
         ):
-            answer = await response.json()
+            is_ours = response.ok and response.headers.get(MARK) is not None
+            answer = await response.json() if is_ours else None
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise DaemonUnreachable(
             f"no rosterd answers at {listen} ({error}); is it running, and is admin.listen the same for both?"

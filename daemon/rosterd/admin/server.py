@@ -5,7 +5,8 @@
     /v1/status    everything worth knowing, as JSON
     /v1/members   the member table, as JSON
 
-It asks the controller for one report a request and holds nothing itself.
+Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request and holds nothing
+itself.
 """
 
 from __future__ import annotations
@@ -18,9 +19,17 @@ from pathlib import Path
 
 from aiohttp import web
 
+from rosterd import __version__
 from rosterd.errors import AdminAddressTaken
 from rosterd.report import Report, members_json, status_json
 from rosterd.settings import UNIX_PREFIX, split_host_port
+
+MARK = "X-Rosterd-Version"
+"""The header by which a command knows that it is a rosterd that answers."""
+
+
+async def _sign(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers[MARK] = __version__
 
 
 def application(report: Callable[[], Report]) -> web.Application:
@@ -43,6 +52,7 @@ def application(report: Callable[[], Report]) -> web.Application:
         return web.json_response(members_json(report()))
 
     app = web.Application()
+    app.on_response_prepare.append(_sign)
     app.add_routes(
         [
             web.get("/healthz", healthz),
