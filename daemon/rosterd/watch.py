@@ -46,7 +46,7 @@ class _Handler(FileSystemEventHandler):
 def watched(files: Iterable[Path], wake: Wake) -> Iterator[None]:
     """Call `wake` in the running loop whenever one of the files may have changed, until the context is left.
 
-    A directory that cannot be watched is logged and left out: SIGHUP still reads its file again.
+    A directory that cannot be watched is logged and left out: the loop's own look at the files notices edits later.
     """
     loop = asyncio.get_running_loop()
     known = frozenset(Path(file).absolute() for file in files)
@@ -58,9 +58,8 @@ def watched(files: Iterable[Path], wake: Wake) -> Iterator[None]:
             try:
                 observer.schedule(handler, str(directory))
             except OSError as error:
-                log.warning(
-                    "watch.refused", directory=str(directory), error=str(error), remedy="send SIGHUP after an edit"
-                )
+                effect = "edits there are noticed at the next look, proxy.observe_interval_s apart"
+                log.warning("watch.refused", directory=str(directory), error=str(error), effect=effect)
         yield
     finally:
         observer.stop()
