@@ -55,12 +55,17 @@ class Actuator:
         self._applier = applier
         self._clock = clock
         self._jitter = jitter
-        self._debounce = Debounce(_pace(drafts.newest.settings.reload))
+        self._debounce = Debounce(_pace(self._patience))
         self._wanted: Desired | None = None
         self._failure = ""
         self._retry_at = clock()
         self._waits = self._new_waits()
         self._draft_waits = self._new_waits()
+
+    @property
+    def _patience(self) -> ReloadSettings:
+        """How patient to be: as proven settings say. A draft's own pace holds once the draft has proven itself."""
+        return self._drafts.good_or_only.settings.reload
 
     @property
     def due_at(self) -> float | None:
@@ -81,8 +86,7 @@ class Actuator:
         self._retry_at, self._waits = self._clock(), self._new_waits()
 
     def take_draft(self) -> None:
-        """There is a new draft: it brings its own pace, and what failed before it need not fail with it."""
-        self._debounce.pace = _pace(self._drafts.newest.settings.reload)
+        """There is a new draft: what failed before it need not fail with it."""
         self._draft_waits = self._new_waits()
         self.start_over()
 
@@ -98,6 +102,7 @@ class Actuator:
 
     def want(self, desired: Desired) -> None:
         """Have HAProxy reloaded, once nothing more changes for a moment."""
+        self._debounce.pace = _pace(self._patience)
         if desired != self._wanted:
             self._wanted = desired
             self._debounce.touch(self._clock())
@@ -196,7 +201,7 @@ class Actuator:
             self._waits = self._new_waits()
 
     def _new_waits(self) -> Iterator[float]:
-        pace = self._drafts.newest.settings.reload
+        pace = self._patience
         return backoff(pace.backoff_first_s, pace.backoff_longest_s, self._jitter)
 
 
