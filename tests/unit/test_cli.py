@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import UnixStreamServer
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -301,6 +303,33 @@ def at_work() -> Report:
     table, _ = advance(table, now_said, 1, served=EVERYBODY)
     decision = decide(table, (NODES,), View(first.lines, {}, 0), PolicySettings(), 1)
     return replace(EARLY, table=table, decision=decision, plan=Nothing(), complete=True, agent_error="", proxy_error="")
+
+
+class _SomebodyElse(BaseHTTPRequestHandler):
+    """A program that is no rosterd and speaks JSON as well."""
+
+    def do_GET(self) -> None:
+        """Answer anything."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b'{"alive": true}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("command", ["status", "members"])
+def test_somebody_else_at_the_admin_address(node: Node, command: str) -> None:
+    """What it says is not taken for a daemon's word."""
+    with UnixStreamServer(node.listen.removeprefix("unix:"), _SomebodyElse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            fails(node.runs(command), 7, f"rosterd: what answers at {node.listen} is not rosterd")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class TestBesideDaemon:
