@@ -84,6 +84,7 @@ class Controller:
         self._outcome: Outcome | None = None
         self._plan: Plan | None = None
         self._complete = False
+        self._rereads = False
         self._wake = asyncio.Event()
         self._cause = journal.Cause()
 
@@ -114,8 +115,7 @@ class Controller:
 
     def reread(self) -> None:
         """Read settings and template again, also those that were rejected: what they need may be there now."""
-        self._edits.read_anyway()
-        self._actuator.take_draft()
+        self._rereads = True  # called from a signal: the turn does the rest
         self.wake("file")
 
     def wake(self, word: str) -> None:
@@ -192,6 +192,10 @@ class Controller:
             if self._edits.notice():
                 self._cause.add_word("file", self._clock())
             await self._look()
+        if self._rereads:
+            self._rereads = False
+            self._edits.read_anyway()
+            self._actuator.take_draft()
         if self._edits.take():
             self._actuator.take_draft()
         now = self._clock()
