@@ -6,13 +6,14 @@ Names are literals, listed in docs/log-events.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from rosterd.model import Change, Reload, Transition
+from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
 from rosterd.policy import Decision, Held
+from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,42 @@ def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> Non
         reload_s=round(applied.reload_s, 4),
         wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
     )
+
+
+def tell_change(cause: Cause, done: Sequence[Action], waits: Sequence[Wait], pid: int, now: float) -> None:
+    """Say what woke us, what HAProxy was told on its runtime socket, and what the next step waits for."""
+    commands = [line for action in done[:SHOWN] for line in lines_of(action)]
+    log.info(
+        "servers.changed",
+        woken_by=cause.woken_by,
+        members=cause.members,
+        commands=commands,
+        actions_total=len(done),
+        waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
+        pid=pid,
+        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
+    )
+
+
+def tell_drift(plan: Plan) -> None:
+    """Say what in HAProxy has changed without us; the plan puts it right."""
+    actions = plan.actions if isinstance(plan, Reload | Runtime) else ()
+    reasons = plan.reasons if isinstance(plan, Reload) else ()
+    log.warning(
+        "proxy.drifted",
+        commands=[line for action in actions[:SHOWN] for line in lines_of(action)],
+        reasons=[reason.detail for reason in reasons[:SHOWN]],
+        effect="it is put right",
+    )
+
+
+def tell_by_hand(before: Mapping[tuple[str, str], AdminState], after: Mapping[tuple[str, str], AdminState]) -> None:
+    """Say what somebody did to servers on HAProxy itself, and that it stays."""
+    for service, server in sorted(after.keys() - before.keys()):
+        state = after[service, server].value
+        log.warning("server.taken_out", service=service, server=server, state=state, effect="it stays as it was set")
+    for service, server in sorted(before.keys() - after.keys()):
+        log.info("server.given_back", service=service, server=server, was=before[service, server].value)
 
 
 def tell_changes(changes: Iterable[Change]) -> None:
