@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -24,11 +24,24 @@ from rosterd.actuator import Actuator
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
-from rosterd.model import Action, Desired, Nothing, Plan, Reason, ReasonKind, Reload, Running, Runtime, Snapshot, Wait
+from rosterd.model import (
+    Action,
+    AdminState,
+    Desired,
+    Nothing,
+    Plan,
+    Reason,
+    ReasonKind,
+    Reload,
+    Running,
+    Runtime,
+    Snapshot,
+    Wait,
+)
 from rosterd.observed import Observed
 from rosterd.observer import Observer
 from rosterd.outcome import Outcome
-from rosterd.plan import Means, compare, without_drains_by_hand
+from rosterd.plan import Means, compare, is_settled, without_drains_by_hand
 from rosterd.policy import Decision, Lines, View, inherited_lines
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
@@ -179,6 +192,8 @@ class Controller:
 
     def _seconds_to_next(self) -> float:
         now = self._clock()
+        if self._observer.is_stale:
+            return max(0.0, self._observer.due_at - now)
         review_at = self._decision.review_at if self._decision else None
         later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
@@ -223,11 +238,11 @@ class Controller:
 
     async def _look(self) -> None:
         """Read what HAProxy runs."""
-        before = self._observed.by_hand
+        before = self._by_hand
         running = await self._observer.look(self._drafts.newest.settings.proxy.observe_interval_s)
         if running is None:
             return
-        journal.tell_by_hand(before, self._observed.by_hand)
+        journal.tell_by_hand(before, self._by_hand)
         if self._observer.was_away:
             self._actuator.start_over()
         if not self._inherited:
@@ -269,13 +284,17 @@ class Controller:
     def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
         """What should be; the last outcome again while nothing that it depends on has changed."""
         observed, last = self._observed, self._outcome
-        # A daemon that only reloads cannot put a new worker into a drain; there it lasts until the next reload.
-        kept = observed.by_hand if blueprint.settings.proxy.apply == "runtime" else observed.seen_by_hand
-        view = View(self._served, observed.answering, observed.health_score, not observed.agent.error, kept)
+        view = View(self._served, observed.answering, observed.health_score, not observed.agent.error, self._by_hand)
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
         self._outcome = Outcome.of(observed.table, blueprint, view, now)
         return self._outcome
+
+    @property
+    def _by_hand(self) -> Mapping[tuple[str, str], AdminState]:
+        """What was set by hand. Who only reloads cannot put a new worker into a drain: it ends with the worker."""
+        at_run_time = self._drafts.good_or_only.settings.proxy.apply == "runtime"
+        return self._observed.by_hand if at_run_time else self._observed.seen_by_hand
 
     def _commit(self, decision: Decision) -> None:
         """Remember the decision. One under a draft is not: if it is refused, nothing may have been forgotten for it."""
@@ -295,7 +314,7 @@ class Controller:
             detail = "HAProxy runs, but does not answer on proxy.runtime_socket"
             return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._observer.is_deaf else None
         plan = compare(outcome.desired, running, self._means(blueprint, outcome, running, now))
-        unproven = isinstance(plan, Nothing) and blueprint != self._drafts.good
+        unproven = is_settled(plan) and blueprint != self._drafts.good
         if unproven and self._actuator.has_file and self._actuator.text_on_disk() != outcome.text:
             # The digest sees sample servers only; the text of a new template may differ in the real ones.
             return Reload((Reason(ReasonKind.STRUCTURE, "template or settings: another text for the same servers"),))
@@ -304,6 +323,7 @@ class Controller:
     def _means(self, blueprint: Blueprint, outcome: Outcome, running: Running, now: float) -> Means | None:
         proxy = blueprint.settings.proxy
         if proxy.apply == "reload":
+            self._observed.departed = {}
             return None
         self._observed.mark_departed(outcome.desired, now)
         return Means(now, proxy.drain_timeout_s, self._observed.departed, self._hand.refused_by(running.pid))
@@ -325,9 +345,11 @@ class Controller:
                 if plan.actions and not await self._change(plan.actions, ()):
                     return
                 await self._reload(blueprint, outcome, plan)
-            case Runtime(actions, waits):
+            case Runtime(actions, waits) as plan:
                 self._actuator.rest()
                 await self._change(actions, waits)
+                if is_settled(plan):
+                    self._be_content(blueprint, outcome.decision)
                 if not self._drafts.is_on_trial(blueprint):
                     await self._actuator.follow_in_time(blueprint, outcome.text)
             case Nothing():
@@ -352,8 +374,11 @@ class Controller:
             self._observer.look_at_once()
             log.error("change.failed", error=str(error), effect="what HAProxy runs is looked up again")
             return False
+        now = self._clock()
         if done:
-            journal.tell_change(self._cause, done, waits, running.pid, self._clock())
+            self._cause.add_word(journal.LOOK, now)
+            journal.tell_change(self._cause, done, waits, running.pid, now)
+            self._observer.hurry()
         self._observer.acted()
         return True
 
@@ -365,6 +390,7 @@ class Controller:
             return
         # What wakes us from here on belongs to the next reload.
         cause, self._cause = self._cause, journal.Cause()
+        self._level = None  # a new worker differs for a moment, by what no file can say
         applied = await self._actuator.reload(blueprint, outcome.text, plan)
         if applied is None:
             self._cause = cause
@@ -394,7 +420,7 @@ class Controller:
         return ""
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
-        """HAProxy runs what is desired: call it good, and forget what led there."""
+        """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
         self._actuator.rest()
         self._cause = journal.Cause()
         self._prove(blueprint, decision)

@@ -37,6 +37,10 @@ SHOWN = 20
 """How many members and reasons a line names; it also says how many there are."""
 
 
+LOOK = "look"
+"""The word for a turn that found something to do by itself."""
+
+
 @dataclass(slots=True)
 class Cause:
     """What woke the loop since it was last content, for the line that says what was done about it."""
@@ -46,8 +50,8 @@ class Cause:
     since: float | None = None
 
     def add_word(self, word: str, now: float) -> None:
-        """Note what woke the loop."""
-        if word not in self.woken_by:
+        """Note what woke the loop; that it looked, only where nothing else did."""
+        if word not in self.woken_by and (word != LOOK or not self.woken_by):
             self.woken_by.append(word)
         if self.since is None:
             self.since = now

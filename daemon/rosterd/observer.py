@@ -88,10 +88,13 @@ class Observer:
         self.due_at = self._clock()
 
     def acted(self) -> None:
-        """HAProxy was changed: what is known of it is stale until the next look, in a moment."""
+        """HAProxy was told something: what is known of it is stale until the next look, in a moment."""
         self.is_stale = True
-        self._quick_s = QUICK_LOOK_S
         self.look_soon()
+
+    def hurry(self) -> None:
+        """HAProxy has changed, and what follows from that may follow soon: look in the shortest steps again."""
+        self._quick_s = QUICK_LOOK_S
 
     def look_soon(self) -> None:
         """Have the next look in a moment, a longer one each time: something is waited for."""

@@ -78,6 +78,13 @@ def compare(desired: Desired, running: Running, means: Means | None) -> Plan:
     return Nothing()
 
 
+def is_settled(plan: Plan) -> bool:
+    """Whether HAProxy runs what is desired, though somebody may still be on the way out."""
+    if isinstance(plan, Runtime):
+        return not plan.actions and all(wait.what not in (FIRST_CHECK, REPLACEMENT) for wait in plan.waits)
+    return isinstance(plan, Nothing)
+
+
 def most_additions(servers: int) -> int:
     """So many servers may be added at run time to a backend of so many; more are faster by a reload.
 
