@@ -8,7 +8,7 @@ job, so that `rosterd plan` can print it. Rules:
   plan goes on from what HAProxy shows then; nothing is remembered of how far a server has come.
 - A server comes in without weight and gets it when its health check has spoken. It goes out without weight first, then
   into maintenance, then away: when nothing runs on it any more, or its time is over.
-- A server that leaves keeps its traffic while it is the only one and another is about to come in.
+- Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in.
 - Structure, and what this HAProxy cannot be told at run time, are reasons to reload. What it can be told does not wait
   for that.
 """
@@ -172,31 +172,31 @@ class _Step:
             found = self._running.backends.get(backend.service, {})
             if not found and self.reasons:
                 continue  # it may not even be there yet
-            comes = self._change(backend, found)
-            self._remove(backend, found, comes=comes)
+            self._add_new(backend, found)
+            lasts = _lasts(backend, found)
+            wanted = {server.name: server for server in backend.servers}
+            for name in sorted(found):
+                if name in lasts:
+                    self.waits.append(Wait(backend.service, name, REPLACEMENT))
+                elif name in wanted:
+                    self._level(backend.service, wanted[name], found[name])
+                else:
+                    self._see_off(backend.service, found[name])
 
     @cached_property
     def _lines(self) -> ServerLines:
         return ServerLines(self._desired.text, self._running.version)
 
-    # --- who stays, and who comes -------------------------------------------------------------------------------
+    # --- who comes, and who stays -------------------------------------------------------------------------------
 
-    def _change(self, backend: Backend, found: Mapping[str, RunningServer]) -> bool:
-        """Bring level who is desired; whether one of them is about to come in."""
+    def _add_new(self, backend: Backend, found: Mapping[str, RunningServer]) -> None:
         new = [server for server in backend.servers if server.name not in found]
-        for server in backend.servers:
-            if server.name in found:
-                self._level(backend.service, server, found[server.name])
         if len(new) > most_additions(len(found)):
             detail = f"{backend.service}: {len(new)} servers to add, a reload is faster"
             self.reasons.append(Reason(ReasonKind.SERVER_ADDED, detail))
-        else:
-            for server in new:
-                self._add(backend.service, server)
-        waiting = {(wait.service, wait.name) for wait in self.waits}
-        return any(_takes_traffic(server) for server in new) or any(
-            (backend.service, server.name) in waiting for server in backend.servers
-        )
+            return
+        for server in new:
+            self._add(backend.service, server)
 
     def _add(self, service: str, server: Server) -> None:
         addition = self._lines.addition(service, server.name)
@@ -229,25 +229,12 @@ class _Step:
 
     # --- who goes -----------------------------------------------------------------------------------------------
 
-    def _remove(self, backend: Backend, found: Mapping[str, RunningServer], *, comes: bool) -> None:
-        wanted = {server.name for server in backend.servers}
-        leaving = sorted(found.keys() - wanted)
-        # In this very step or before, somebody who stays has traffic.
-        stays = any(_takes_traffic(server) and _serves(found.get(server.name)) for server in backend.servers)
-        for name in leaving:
-            if comes and not stays and _serves(found[name]):
-                self.waits.append(Wait(backend.service, name, REPLACEMENT))
-            else:
-                self._see_off(backend.service, found[name])
-
     def _see_off(self, service: str, server: RunningServer) -> None:
         """The next step of a server on its way out."""
         name = server.name
         sessions = self._running.sessions.get((service, name))
         is_late = self._means.now >= self._means.departed.get((service, name), self._means.now) + self._means.drain_s
-        if server.state is AdminState.MAINT:
-            self._act(RemoveServer(service, name))
-        elif server.weight > 0 and server.state is AdminState.READY:
+        if server.weight > 0 and server.state is AdminState.READY:
             self._act(SetWeight(service, name, 0))
             self.waits.append(Wait(service, name, "running requests"))
         elif sessions is None:
@@ -255,7 +242,9 @@ class _Step:
         elif sessions > 0 and not is_late:
             self.waits.append(Wait(service, name, f"{sessions} running requests"))
         else:
-            if self._act(SetState(service, name, AdminState.MAINT)) and sessions > 0:
+            if server.state is not AdminState.MAINT:
+                self._act(SetState(service, name, AdminState.MAINT))
+            if sessions > 0:
                 self._act(CutSessions(service, name, sessions))
             self._act(RemoveServer(service, name))
 
@@ -270,9 +259,22 @@ class _Step:
         return False
 
 
+def _lasts(backend: Backend, found: Mapping[str, RunningServer]) -> frozenset[str]:
+    """Who serves just now and is to go out, if without them nobody would serve, while somebody else is about to."""
+    serving = {name for name, server in found.items() if _serves(server)}
+    stay = {server.name for server in backend.servers if _takes_traffic(server)}
+    comes = any(name not in found or not _is_in(found[name]) for name in stay)
+    return frozenset(serving - stay) if comes and not serving & stay else frozenset()
+
+
 def _takes_traffic(server: Server) -> bool:
     return server.weight > 0 and server.state is AdminState.READY
 
 
-def _serves(found: RunningServer | None) -> bool:
-    return found is not None and found.weight > 0 and found.up and found.state is AdminState.READY
+def _is_in(found: RunningServer) -> bool:
+    """Whether HAProxy sends it requests when it is up."""
+    return found.weight > 0 and found.state is AdminState.READY
+
+
+def _serves(found: RunningServer) -> bool:
+    return _is_in(found) and found.up

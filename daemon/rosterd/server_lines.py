@@ -119,7 +119,7 @@ def _read(text: str) -> Mapping[str, _Section]:
         if not words:
             continue
         if words[0] not in _SECTIONS:
-            _take(current, words, line)
+            _take(current, words, line.partition("#")[0])
             continue
         base = named.get(words[3], last) if len(words) > 3 and words[2] == "from" else last
         current = _Section() if words[0] == "defaults" else base.derived()
@@ -145,7 +145,7 @@ def _take(section: _Section, words: list[str], line: str) -> None:
 
 
 def _is_plain(line: str) -> bool:
-    return not any(mark in line for mark in "\"'\\#")
+    return not any(mark in line for mark in "\"'\\")
 
 
 def _without_own(words: Sequence[str]) -> Iterator[str]:

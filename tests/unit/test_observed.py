@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from rosterd.model import AdminState, Running, RunningServer, Snapshot, Status, Transition
+from rosterd.model import (
+    AdminState,
+    Backend,
+    Desired,
+    Running,
+    RunningServer,
+    Server,
+    Snapshot,
+    Status,
+    Transition,
+)
 from rosterd.observed import Observed, Side
 from tests.unit.members import EVERYBODY, record
 
@@ -121,3 +131,83 @@ class TestObserved:
         observed.inherit(["web-1", "web-2"], 2)
         statuses = {name: entry.status for name, entry in observed.table.entries.items()}
         assert statuses == {"web-1": Status.ALIVE, "web-2": Status.UNSEEN}
+
+
+def running_with(pid: int, **servers: tuple[int, AdminState]) -> Running:
+    """Return what a worker runs: weight and state of each server."""
+    shown = {
+        name: RunningServer(name, 1, IPv4Address("10.0.0.1"), 80, weight, state, up=True, checked=True)
+        for name, (weight, state) in servers.items()
+    }
+    return Running("2.6", pid, "digest", {"nodes": shown}, {})
+
+
+class TestByHand:
+    """What somebody did to a server on HAProxy itself."""
+
+    def test_it_is_told_from_what_we_did(self) -> None:
+        """Our drain is weight 0, and our maintenance has weight 0 too."""
+        observed = Observed(0)
+        observed.see(
+            running_with(
+                1,
+                ours=(0, AdminState.READY),
+                ours_too=(0, AdminState.MAINT),
+                theirs=(100, AdminState.MAINT),
+                theirs_too=(0, AdminState.DRAIN),
+                nobodys=(100, AdminState.READY),
+            )
+        )
+        assert observed.by_hand == {
+            ("nodes", "theirs"): AdminState.MAINT,
+            ("nodes", "theirs_too"): AdminState.DRAIN,
+        }
+
+    def test_it_is_over_when_it_is_taken_back(self) -> None:
+        """On the same worker, what HAProxy shows is all there is."""
+        observed = Observed(0)
+        observed.see(running_with(1, web=(100, AdminState.DRAIN)))
+        observed.see(running_with(1, web=(100, AdminState.READY)))
+        assert observed.by_hand == {}
+
+    def test_a_new_worker_takes_nothing_back(self) -> None:
+        """It is wanted of that one as well, until it is seen there; from then on it can be taken back again."""
+        observed = Observed(0)
+        wanted = {("nodes", "web"): AdminState.DRAIN}
+        observed.see(running_with(1, web=(100, AdminState.DRAIN)))
+        for _ in range(3):
+            observed.see(running_with(2, web=(0, AdminState.READY)))
+            assert (observed.by_hand, observed.seen_by_hand) == (wanted, {})
+        observed.see(running_with(2, web=(100, AdminState.DRAIN)))
+        assert observed.by_hand == wanted
+        observed.see(running_with(2, web=(100, AdminState.READY)))
+        assert observed.by_hand == {}
+
+    def test_it_ends_with_the_server(self) -> None:
+        """A new worker without the server has nothing to keep."""
+        observed = Observed(0)
+        observed.see(running_with(1, web=(100, AdminState.DRAIN)))
+        observed.see(running_with(2, other=(100, AdminState.READY)))
+        assert observed.by_hand == {}
+
+
+def test_who_leaves_is_known_since_when() -> None:
+    """From the first moment in which HAProxy runs it and it is not desired, until one of the two is over."""
+    observed = Observed(0)
+    observed.see(running_with(1, web=(100, AdminState.READY), other=(100, AdminState.READY)))
+    nobody, other = Desired("digest", (Backend("nodes", ()),), ""), server_line("other")
+    observed.mark_departed(other, 5.0)
+    assert observed.departed == {("nodes", "web"): 5.0}
+    observed.mark_departed(nobody, 6.0)
+    assert observed.departed == {("nodes", "web"): 5.0, ("nodes", "other"): 6.0}
+    observed.mark_departed(other, 7.0)
+    assert observed.departed == {("nodes", "web"): 5.0}
+    observed.see(running_with(1))
+    observed.mark_departed(nobody, 8.0)
+    assert observed.departed == {}
+
+
+def server_line(name: str) -> Desired:
+    """Return a desired state of one server."""
+    server = Server(name, 1, IPv4Address("10.0.0.1"), 80, 100, AdminState.READY)
+    return Desired("digest", (Backend("nodes", (server,)),), "")

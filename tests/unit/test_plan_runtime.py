@@ -1,0 +1,331 @@
+"""Plans for the runtime socket: which step comes next, what it waits for, and that the steps arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosterd.model import (
+    Action,
+    AddServer,
+    AdminState,
+    Backend,
+    CutSessions,
+    Desired,
+    Nothing,
+    Plan,
+    ReasonKind,
+    Reload,
+    RemoveServer,
+    Running,
+    RunningServer,
+    Runtime,
+    Server,
+    SetEndpoint,
+    SetState,
+    SetWeight,
+)
+from rosterd.plan import FIRST_CHECK, REPLACEMENT, Means, compare, is_settled, most_additions, state_in_haproxy
+
+DRAIN_S = 30.0
+READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
+
+
+def server(number: int, weight: int = 100, state: AdminState = READY, port: int = 80) -> Server:
+    """Return one of our servers."""
+    return Server(f"web-{number}", number, IPv4Address(f"10.0.0.{number}"), port, weight, state)
+
+
+def shown(wanted: Server, **changes: object) -> RunningServer:
+    """Return it as HAProxy shows it once all is done, with these changes."""
+    found = RunningServer(
+        wanted.name, wanted.id, wanted.address, wanted.port, wanted.weight, state_in_haproxy(wanted), True, True
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def desired(*servers: Server, balance: str = "roundrobin", structure: str = "digest") -> Desired:
+    """Return a desired state with the text that says so."""
+    lines = "".join(f"    server {each.name} {each.address}:{each.port} id {each.id} check\n" for each in servers)
+    return Desired(structure, (Backend("nodes", servers),), f"backend nodes\n    balance {balance}\n{lines}")
+
+
+def running(*servers: RunningServer, sessions: Mapping[str, int] | None = None) -> Running:
+    """Return what HAProxy runs; `sessions` only where they were asked for."""
+    counted = {("nodes", name): number for name, number in (sessions or {}).items()}
+    return Running("2.6.12", 1, "digest", {"nodes": {each.name: each for each in servers}} if servers else {}, counted)
+
+
+def actions(plan: Plan) -> list[Action]:
+    """Return the actions of a plan without a reload."""
+    assert isinstance(plan, Runtime)
+    return list(plan.actions)
+
+
+def waits(plan: Plan) -> list[tuple[str, str]]:
+    """Return who waits for what."""
+    assert isinstance(plan, Runtime)
+    return [(wait.name, wait.what) for wait in plan.waits]
+
+
+def departed(number: int, since: float) -> Means:
+    """Return means at 100 s, with a server that is on its way out since then."""
+    return Means(100.0, DRAIN_S, {("nodes", f"web-{number}"): since})
+
+
+# --- coming -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_server_waits_for_its_first_check() -> None:
+    """It is added with the options of its line, and there is no word of a weight yet."""
+    plan = compare(desired(server(1)), running(), Means())
+    assert actions(plan) == [AddServer("nodes", server(1), ("check", "pool-max-conn", "-1"))]
+    assert waits(plan) == [("web-1", FIRST_CHECK)]
+    unchecked = running(shown(server(1), weight=0, checked=False))
+    assert (actions(compare(desired(server(1)), unchecked, Means())), is_settled(plan)) == ([], False)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_it_gets_its_weight_when_the_check_has_spoken(up: bool) -> None:  # noqa: FBT001  a table's column
+    """Also when it speaks against it: from then on HAProxy itself keeps the traffic away."""
+    plan = compare(desired(server(1)), running(shown(server(1), weight=0, up=up)), Means())
+    assert actions(plan) == [SetWeight("nodes", "web-1", 100)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "added"),
+    [
+        (server(1, 0, DRAIN), []),
+        (server(1, 0, MAINT), [SetState("nodes", "web-1", MAINT)]),
+        (server(1, 9, DRAIN), [SetState("nodes", "web-1", DRAIN)]),
+    ],
+)
+def test_a_new_server_that_is_out(wanted: Server, added: list[Action]) -> None:
+    """By its tag, which is weight 0, or by hand before HAProxy was restarted."""
+    assert actions(compare(desired(wanted), running(), Means()))[1:] == added
+
+
+def test_more_additions_than_a_reload_takes_time_for() -> None:
+    """Measured on an empty backend and on full ones."""
+    assert (most_additions(0), most_additions(1_000), 60 < most_additions(10_000) < 80) == (700, 350, True)
+    many = tuple(replace(server(1), name=f"web-{number}", id=number) for number in range(1, 702))
+    plan = compare(desired(*many), running(), Means())
+    assert isinstance(plan, Reload)
+    assert [reason.kind for reason in plan.reasons] == [ReasonKind.SERVER_ADDED]
+    assert plan.actions == ()
+
+
+# --- changing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "expected"),
+    [
+        ({}, server(1, 7), [SetWeight("nodes", "web-1", 7)]),
+        ({}, server(1, port=81), [SetEndpoint("nodes", "web-1", IPv4Address("10.0.0.1"), 81)]),
+        ({}, server(1, 0, DRAIN), [SetWeight("nodes", "web-1", 0)]),
+        ({}, server(1, 0, MAINT), [SetState("nodes", "web-1", MAINT), SetWeight("nodes", "web-1", 0)]),
+        (
+            {"state": MAINT, "weight": 0},
+            server(1),
+            [SetState("nodes", "web-1", READY), SetWeight("nodes", "web-1", 100)],
+        ),
+        ({"weight": 0}, server(1, 100, DRAIN), [SetState("nodes", "web-1", DRAIN), SetWeight("nodes", "web-1", 100)]),
+        ({"weight": 3}, server(1), [SetWeight("nodes", "web-1", 100)]),
+    ],
+)
+def test_a_change(before: dict[str, object], wanted: Server, expected: list[Action]) -> None:
+    """One command for each field, whoever changed it."""
+    assert actions(compare(desired(wanted), running(shown(server(1), **before)), Means())) == expected
+
+
+def test_another_id_needs_a_reload() -> None:
+    """HAProxy cannot change it."""
+    plan = compare(desired(server(1)), running(shown(server(1), id=5)), Means())
+    assert isinstance(plan, Reload)
+    assert plan.reasons[0].detail == "nodes/web-1: id 5 to 1"
+
+
+# --- going ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_on_its_way_out_step_by_step() -> None:
+    """No new request, then the end of those that run, then away."""
+    gone, means = desired(), departed(1, 99.0)
+    plan = compare(gone, running(shown(server(1))), means)
+    assert actions(plan) == [SetWeight("nodes", "web-1", 0)]
+    drained = shown(server(1), weight=0)
+    plan = compare(gone, running(drained), means)
+    assert (actions(plan), is_settled(plan)) == ([], True)
+    assert waits(compare(gone, running(drained, sessions={"web-1": 2}), means)) == [("web-1", "2 running requests")]
+    last = [SetState("nodes", "web-1", MAINT), RemoveServer("nodes", "web-1")]
+    assert actions(compare(gone, running(drained, sessions={"web-1": 0}), means)) == last
+    busy = running(shown(server(1), weight=0, state=MAINT), sessions={"web-1": 0})
+    assert actions(compare(gone, busy, means)) == [RemoveServer("nodes", "web-1")]
+
+
+def test_its_time_is_over() -> None:
+    """What runs is cut, with its number, and not a moment before."""
+    drained = running(shown(server(1), weight=0), sessions={"web-1": 2})
+    assert actions(compare(desired(), drained, departed(1, 100.0 - DRAIN_S + 0.1))) == []
+    assert actions(compare(desired(), drained, departed(1, 100.0 - DRAIN_S))) == [
+        SetState("nodes", "web-1", MAINT),
+        CutSessions("nodes", "web-1", 2),
+        RemoveServer("nodes", "web-1"),
+    ]
+
+
+def test_it_comes_back() -> None:
+    """It has its weight again, at once."""
+    assert actions(compare(desired(server(1)), running(shown(server(1), weight=0)), Means())) == [
+        SetWeight("nodes", "web-1", 100)
+    ]
+
+
+def test_the_last_one_waits_for_the_next() -> None:
+    """While the other has not passed its first check, somebody has to answer."""
+    old = shown(server(1))
+    plan = compare(desired(server(2)), running(old), departed(1, 100.0))
+    assert ("web-1", REPLACEMENT) in waits(plan)
+    plan = compare(desired(server(2)), running(old, shown(server(2), weight=0, checked=False)), departed(1, 100.0))
+    assert (actions(plan), is_settled(plan)) == ([], False)
+    plan = compare(desired(server(2)), running(old, shown(server(2), weight=0)), departed(1, 100.0))
+    assert actions(plan) == [SetWeight("nodes", "web-2", 100)]
+
+
+def test_one_of_several_does_not_wait() -> None:
+    """Another one that stays has traffic already."""
+    plan = compare(desired(server(2), server(3)), running(shown(server(1)), shown(server(2))), departed(1, 100.0))
+    assert SetWeight("nodes", "web-1", 0) in actions(plan)
+
+
+# --- and reloads ------------------------------------------------------------------------------------------------
+
+
+def test_another_structure_does_not_keep_changes_back() -> None:
+    """They go out at once, should the reload wait or fail."""
+    wanted = desired(server(1, 7), server(2), structure="new")
+    plan = compare(wanted, running(shown(server(1)), shown(server(3))), departed(3, 100.0))
+    assert isinstance(plan, Reload)
+    assert [reason.kind for reason in plan.reasons] == [ReasonKind.STRUCTURE]
+    assert {type(action) for action in plan.actions} == {AddServer, SetWeight}
+
+
+def test_a_configuration_that_is_not_ours_is_not_touched() -> None:
+    """Its backend has the same name by chance."""
+    foreign = replace(running(shown(server(1))), structure="")
+    assert compare(desired(server(2)), foreign, Means()) == Reload(
+        compare(desired(server(1)), foreign, Means()).reasons  # type: ignore[union-attr]
+    )
+
+
+def test_what_was_refused_is_a_reason() -> None:
+    """With HAProxy's own words; the same worker is not asked again."""
+    plan = compare(desired(server(1)), running(), Means())
+    (action,) = actions(plan)
+    plan = compare(desired(server(1)), running(), Means(refused={action: "no."}))
+    assert isinstance(plan, Reload)
+    assert (plan.reasons[0].kind, plan.actions) == (ReasonKind.COMMAND_REFUSED, ())
+    assert plan.reasons[0].detail == "nodes/web-1: HAProxy refused: no."
+
+
+def test_what_cannot_be_said_at_run_time_is_a_reason() -> None:
+    """A server of an algorithm that takes none; one that leaves drains all the same."""
+    plan = compare(desired(server(1), balance="static-rr"), running(shown(server(2))), departed(2, 0.0))
+    assert isinstance(plan, Reload)
+    assert [reason.kind for reason in plan.reasons] == [ReasonKind.SERVER_ADDED]
+
+
+# --- that the steps arrive --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Model:
+    """As much of HAProxy as plans rely on. It fails a test when a plan does what it must not do."""
+
+    servers: dict[str, RunningServer]
+    sessions: dict[str, int]
+    departed: dict[tuple[str, str], float] = field(default_factory=dict)
+    now: float = 0.0
+
+    def running(self) -> Running:
+        """Return what it shows."""
+        asked = {name: self.sessions.get(name, 0) for name in self.servers} if self.departed else {}
+        return running(*self.servers.values(), sessions=asked)
+
+    def step(self, wanted: Desired) -> Plan:
+        """Plan, do it, and let time pass: checks speak, and each server's requests end one after the other."""
+        names = {each.name for each in wanted.backends[0].servers}
+        leaving = {("nodes", name) for name in self.servers.keys() - names}
+        self.departed = {key: self.departed.get(key, self.now) for key in leaving}
+        plan = compare(wanted, self.running(), Means(self.now, DRAIN_S, self.departed))
+        served = self.serving()
+        for action in plan.actions if isinstance(plan, Runtime | Reload) else ():
+            self.carry_out(action)
+        comes = any(each.weight > 0 and each.state is READY for each in wanted.backends[0].servers)
+        assert self.serving() or not served or not comes, "nobody is left to answer, and somebody was about to come"
+        self.now += 1.0
+        self.servers = {name: replace(found, checked=True) for name, found in self.servers.items()}
+        self.sessions = {name: max(0, number - 1) for name, number in self.sessions.items()}
+        return plan
+
+    def serving(self) -> set[str]:
+        """Return who gets requests."""
+        return {name for name, found in self.servers.items() if found.weight > 0 and found.up and found.state is READY}
+
+    def carry_out(self, action: Action) -> None:
+        """Do what HAProxy does."""
+        name = action.name
+        match action:
+            case AddServer(_, added, _):
+                assert name not in self.servers
+                self.servers[name] = shown(added, weight=0, state=READY, checked=False)
+            case SetWeight(_, _, weight):
+                assert weight == 0 or self.servers[name].checked, "traffic before the first check"
+                self.servers[name] = replace(self.servers[name], weight=weight)
+            case SetEndpoint(_, _, address, port):
+                self.servers[name] = replace(self.servers[name], address=address, port=port)
+            case SetState(_, _, state):
+                self.servers[name] = replace(self.servers[name], state=state)
+            case CutSessions():
+                assert self.now >= self.departed["nodes", name] + DRAIN_S, "cut before its time"
+                self.sessions[name] = 0
+            case RemoveServer():
+                assert self.servers[name].state is MAINT
+                assert not self.sessions.get(name), "removed with requests under way"
+                del self.servers[name]
+
+
+numbers = st.integers(1, 5)
+wanted_servers = st.builds(
+    server, numbers, st.integers(1, 9), st.sampled_from([READY, DRAIN, MAINT]), st.integers(80, 82)
+).map(lambda each: each if each.state is READY else replace(each, weight=0))
+running_servers = st.builds(
+    lambda each, weight, state: shown(each, weight=weight, state=state),
+    st.builds(server, numbers),
+    st.integers(0, 9),
+    st.sampled_from([READY, DRAIN, MAINT]),
+)
+
+
+@given(
+    st.lists(wanted_servers, max_size=5, unique_by=lambda each: each.name),
+    st.lists(running_servers, max_size=5, unique_by=lambda each: each.name),
+    st.dictionaries(numbers.map(lambda number: f"web-{number}"), st.integers(0, 50)),
+)
+def test_the_steps_arrive(wanted: list[Server], found: list[RunningServer], sessions: dict[str, int]) -> None:
+    """From whatever HAProxy runs to whatever is wanted, without a reload, without a request lost on the way."""
+    model = Model({each.name: each for each in found}, {each.name: sessions.get(each.name, 0) for each in found})
+    goal = desired(*wanted)
+    for _ in range(60):
+        plan = model.step(goal)
+        assert not isinstance(plan, Reload)
+        if isinstance(plan, Nothing):
+            break
+    assert compare(goal, model.running(), Means()) == Nothing()
+    assert compare(goal, model.running(), None) == Nothing()

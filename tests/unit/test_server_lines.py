@@ -1,0 +1,106 @@
+"""The rendered text read back: which options a server gets at run time, and what stands in the way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines, bind_lines
+
+DEFAULTS = ("pool-max-conn", "-1")
+"""What each command says besides, since HAProxy has another default there than in the file."""
+
+
+def addition(*lines: str, version: str = "2.6.12", before: str = "") -> Addition:
+    """Return how the server `web` of a backend with these lines is added."""
+    text = f"{before}\nbackend nodes\n" + "".join(f"    {line}\n" for line in lines)
+    return ServerLines(text, version).addition("nodes", "web")
+
+
+class TestOptions:
+    """Everything that the line in the file means."""
+
+    def test_those_of_its_line_and_of_default_server(self) -> None:
+        """The defaults first, so that the line's own word is the last."""
+        found = addition("default-server check inter 2s", "default-server rise 3", "server web 10.0.0.1:80 inter 1s")
+        assert found == Addition(("check", "inter", "2s", "rise", "3", "inter", "1s", *DEFAULTS), "")
+
+    def test_not_those_that_each_command_has_of_its_own(self) -> None:
+        """Id and weight are given by us; who is disabled is told so by a command."""
+        found = addition("default-server weight 7", "server web 10.0.0.1:80 id 5 weight 9 disabled check # it's ours")
+        assert found == Addition(("check", *DEFAULTS), "")
+
+    def test_what_the_line_says_of_idle_connections(self) -> None:
+        """Stands, and is not said twice."""
+        assert addition("server web 10.0.0.1:80 pool-max-conn 5").options == ("pool-max-conn", "5")
+
+    def test_defaults_of_the_section_before(self) -> None:
+        """A backend starts from the last `defaults`, or from the one that it names."""
+        before = "defaults one\n default-server check\ndefaults two\n default-server backup\n"
+        assert addition("server web 10.0.0.1:80", before=before).options == ("backup", *DEFAULTS)
+        text = f"{before}backend nodes from one\n server web 10.0.0.1:80\n"
+        assert ServerLines(text, "2.6").addition("nodes", "web").options == ("check", *DEFAULTS)
+
+    def test_lines_of_other_sections(self) -> None:
+        """Belong to others."""
+        after = "frontend other\n default-server backup\nbackend more\n server web 10.0.0.2:80 backup\n"
+        text = f"backend nodes\n server web 10.0.0.1:80 check\n{after}"
+        assert ServerLines(text, "2.6").addition("nodes", "web").options == ("check", *DEFAULTS)
+
+
+class TestObstacles:
+    """What makes the addition of a server a reload."""
+
+    @pytest.mark.parametrize(
+        ("line", "word"),
+        [
+            ("server web 10.0.0.1:80 cookie a", "'cookie'"),
+            ("server web 10.0.0.1:80 resolvers dns", "'resolvers'"),
+            ('server web 10.0.0.1:80 sni "str(a b)"', "quotes"),
+            ("server web 10.0.0.1:80 track a\\ b", "escapes"),
+            ("server web 10.0.0.1:80 proto h2;quit", "'h2;quit'"),
+            ("server web 10.0.0.1:80" + " check" * MOST_OPTIONS, f"{MOST_OPTIONS}"),
+            ("server other 10.0.0.1:80", "no such server line"),
+        ],
+    )
+    def test_in_its_line(self, line: str, word: str) -> None:
+        """It is named."""
+        assert word in addition(line).obstacle
+
+    def test_that_a_newer_haproxy_has_not(self) -> None:
+        """`cookie` is taken from 3.0 on."""
+        assert addition("server web 10.0.0.1:80 cookie a", version="3.0.11").obstacle == ""
+
+    @pytest.mark.parametrize(
+        "balance", ["", "balance roundrobin", "balance leastconn", "balance first", "balance random(3)"]
+    )
+    def test_none_with_a_dynamic_algorithm(self, balance: str) -> None:
+        """Those take servers at run time."""
+        assert addition(balance, "server web 10.0.0.1:80").obstacle == ""
+
+    @pytest.mark.parametrize("balance", ["balance static-rr", "balance source", "balance hdr(host)"])
+    def test_a_static_algorithm(self, balance: str) -> None:
+        """Is named."""
+        assert balance.partition("(")[0] in addition(balance, "server web 10.0.0.1:80").obstacle
+
+    def test_none_with_a_consistent_hash(self) -> None:
+        """Servers can come to one."""
+        assert addition("balance source", "hash-type consistent", "server web 10.0.0.1:80").obstacle == ""
+
+
+def test_bind_lines_have_their_numbers() -> None:
+    """Each address of each line, without options and comments."""
+    text = "frontend a\n  bind :80,[::1]:81 ssl\n  # bind :82\n  bind 10.0.0.1:83 # here\n"
+    assert bind_lines(text) == ((2, ":80"), (2, "[::1]:81"), (4, "10.0.0.1:83"))
+
+
+WORDS = ("backend", "defaults", "listen", "server", "default-server", "balance", "nodes", "web", "from", "#", '"', "id")
+
+
+@given(st.lists(st.sampled_from(WORDS)), st.text())
+def test_any_text_can_be_read(words: list[str], text: str) -> None:
+    """A template may hold anything; nothing of it is an error here."""
+    for source in (text, "\n".join(words), " ".join(words)):
+        ServerLines(source, "2.6").addition("nodes", "web")
+        bind_lines(source)
