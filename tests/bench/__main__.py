@@ -47,7 +47,7 @@ def main(console: Console) -> int:
         return 2
     report: Report = {ABOUT: about()}
     # A short path: sockets lie in it, and the path of a socket has 107 bytes.
-    directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))  # noqa: S108  made with mkdtemp
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     try:
         run_all(
             options,

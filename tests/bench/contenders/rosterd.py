@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from rosterd.settings.sections import ProxySettings
-from tests.balancer import ADMIN_PORT
+from tests.balancer import ADMIN_PORT, TEMPLATE
 from tests.bench.accounting import usage
 from tests.bench.contenders.contender import Contender, end, replace
-from tests.bench.contenders.shipped import TEMPLATE, master_reloads, settings_text, worker_pid
+from tests.bench.contenders.shipped import master_reloads, settings_text, worker_pid
 from tests.bench.waiting import until
 from tests.haproxy_process import HAProxyProcess
 

@@ -1,6 +1,6 @@
 """The scenarios, in the order in which they run and are shown."""
 
-from tests.bench.scenarios import membership
+from tests.bench.scenarios import churn, crash, membership
 from tests.bench.scenarios.scenario import Scenario
 
-SCENARIOS: tuple[Scenario, ...] = (membership.SCENARIO,)
+SCENARIOS: tuple[Scenario, ...] = (membership.SCENARIO, crash.SCENARIO, churn.SCENARIO)
