@@ -34,6 +34,7 @@ class Contender(ABC):
     """One of those that are compared."""
 
     name: ClassVar[str]
+    never_changes: ClassVar[bool] = False
 
     def __init__(self, directory: Path, joins: tuple[str, ...]) -> None:
         directory.mkdir(parents=True)

@@ -21,6 +21,7 @@ class Static(Contender):
     """The physical reference: the servers that are there at the start, for ever."""
 
     name = "static"
+    never_changes = True
 
     def __init__(self, directory: Path, joins: tuple[str, ...]) -> None:
         super().__init__(directory, joins)
