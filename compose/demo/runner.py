@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from compose.demo.steps import Step
     from compose.logs import Line
 
-STEPS_DEADLINE_S = 100.0
+STEPS_DEADLINE_S = 80.0
+STOP_DEADLINE_S = 25.0
+"""Together, with what a start takes, less than two minutes."""
+
 FRAME_S = 0.2
 LAST_PROBLEMS = 12
 EXIT_FAILED = 1
@@ -105,7 +108,10 @@ async def _stop_all(cluster: LocalCluster, display: Display) -> None:
     try:
         with contextlib.suppress(OSError):  # a terminal that is gone must not keep us from the rest
             display.console.print("stopping all nodes in order ...")
-        await cluster.down()
+        async with asyncio.timeout(STOP_DEADLINE_S):
+            await cluster.down()
+    except TimeoutError:
+        display.console.print(f"not all stopped within {STOP_DEADLINE_S:g} s: killing what is left")
     finally:
         cluster.kill_all()
 

@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+REASONS_SHOWN = 20
+
 
 class Actuator:
     """Makes HAProxy and its file follow."""
@@ -119,15 +121,28 @@ class Actuator:
         return due is not None and due <= self._clock()
 
     async def reload(self, blueprint: Blueprint, text: str, plan: Reload) -> Applied | None:
-        """Reload; None when it failed."""
-        applied = await self._attempt(blueprint, self._applier.reload(text))
-        now = self._clock()
-        self._debounce.fired(now)
+        """Reload; None when it failed. What it brought about is told by `took_effect` or `had_no_effect`."""
+        applied = await self._attempt(blueprint, self._applier.reload(text), plan)
+        self._debounce.fired(self._clock())
         self._wanted = None
-        self.last_reload = LastReload(now, tuple(reason.detail for reason in plan.reasons), self._failure)
-        if applied is not None:
-            self.reloads += 1
+        if applied is None:
+            self._record(plan)
         return applied
+
+    def took_effect(self, plan: Reload) -> None:
+        """HAProxy is seen to run what the reload was for."""
+        self.reloads += 1
+        self._record(plan)
+
+    def had_no_effect(self, blueprint: Blueprint, plan: Reload, error: ReloadFailed) -> None:
+        """A new worker runs, but not what the reload was for: trying the same again is no use."""
+        self.reloads_failed += 1
+        self._give_up(blueprint, error, plan)
+        self._record(plan)
+
+    async def has_worker(self) -> bool:
+        """Whether HAProxy runs, by its master's word."""
+        return await self._applier.has_worker()
 
     async def follow(self, blueprint: Blueprint, text: str) -> None:
         """Bring the file level with what should be served, so that HAProxy can start from it at any moment."""
@@ -136,9 +151,10 @@ class Actuator:
             return
         if self._clock() < self._retry_at:
             return
-        if await self._attempt(blueprint, self._applier.follow(text)) is None:
+        followed = await self._attempt(blueprint, self._applier.follow(text), None)
+        if followed is None:
             return
-        log.info("config.followed", bytes=len(text))
+        log.info("config.followed", bytes=len(text), warnings=list(followed.warnings))
         self._be_level()
         if self._drafts.good is None:
             # No HAProxy has run anything yet; that it accepts the text is the best proof to be had.
@@ -149,15 +165,9 @@ class Actuator:
         if self.text_on_disk() == text:
             self._applier.confirm(text)
 
-    def give_up(self, blueprint: Blueprint, error: ProxyError | TemplateError) -> None:
-        """Trying the same again is no use: a draft on trial is rejected; without one we try again later."""
-        if not self._drafts.is_on_trial(blueprint):
-            if self._clock() >= self._retry_at:
-                self._retry_later(blueprint, error)
-            return
-        self._failure = str(error)
-        log.error("edit.rejected", error=str(error), effect="the last good settings and template stay in force")
-        self._drafts.reject(blueprint, str(error))
+    def cannot_render(self, blueprint: Blueprint, error: TemplateError) -> None:
+        """The template fails with the servers of this moment."""
+        self._give_up(blueprint, error, None)
 
     def text_on_disk(self) -> str | None:
         """What HAProxy would start from; None when there is no file, or it cannot be read."""
@@ -167,32 +177,57 @@ class Actuator:
             self.error = str(error)
             return None
 
-    async def _attempt(self, blueprint: Blueprint, action: Awaitable[T]) -> T | None:
+    async def _attempt(self, blueprint: Blueprint, action: Awaitable[T], plan: Reload | None) -> T | None:
         """Do it; None when it failed, which was then logged and has its consequences drawn."""
         try:
             result = await action
         except ConfigRefused as error:
-            self.give_up(blueprint, error)
+            self._give_up(blueprint, error, plan)
+        except ReloadFailed as error:
+            self.reloads_failed += 1
+            self._retry_later(blueprint, error, plan)
         except ProxyError as error:
-            self._retry_later(blueprint, error)
+            self._retry_later(blueprint, error, plan)
         else:
             self._failure = ""
             return result
         return None
 
-    def _retry_later(self, blueprint: Blueprint, error: ProxyError | TemplateError) -> None:
-        if isinstance(error, ReloadFailed):
-            self.reloads_failed += 1
+    def _give_up(self, blueprint: Blueprint, error: ProxyError | TemplateError, plan: Reload | None) -> None:
+        """Trying the same again is no use: a draft on trial is rejected; without one we try again later."""
+        if not self._drafts.is_on_trial(blueprint):
+            if self._clock() >= self._retry_at:
+                self._retry_later(blueprint, error, plan)
+            return
+        self._failure = str(error)
+        log.error(
+            "edit.rejected",
+            error=str(error),
+            reasons=_shown(plan),
+            effect="the last good settings and template stay in force",
+        )
+        self._drafts.reject(blueprint, str(error))
+
+    def _retry_later(self, blueprint: Blueprint, error: ProxyError | TemplateError, plan: Reload | None) -> None:
         on_trial = self._drafts.is_on_trial(blueprint)
         wait = next(self._draft_waits if on_trial else self._waits)
         self._failure = str(error)
-        log.error("apply.failed", kind=type(error).__name__, error=str(error), retry_in_s=round(wait, 3))
+        log.error(
+            "apply.failed",
+            kind=type(error).__name__,
+            error=str(error),
+            reasons=_shown(plan),
+            retry_in_s=round(wait, 3),
+        )
         retry_at = self._clock() + wait
         if on_trial:
             self._drafts.shelve(blueprint, retry_at, str(error))
         else:
             self.error = str(error)
             self._retry_at = retry_at
+
+    def _record(self, plan: Reload) -> None:
+        self.last_reload = LastReload(self._clock(), tuple(reason.detail for reason in plan.reasons), self._failure)
 
     def _be_level(self) -> None:
         """HAProxy and its file are as they should be: what failed before is over."""
@@ -203,6 +238,11 @@ class Actuator:
     def _new_waits(self) -> Iterator[float]:
         pace = self._patience
         return backoff(pace.backoff_first_s, pace.backoff_longest_s, self._jitter)
+
+
+def _shown(plan: Reload | None) -> list[str]:
+    """The reasons of what was tried, as far as a log line has room; none when it was no reload."""
+    return [reason.detail for reason in plan.reasons[:REASONS_SHOWN]] if plan else []
 
 
 def _pace(settings: ReloadSettings) -> Pace:

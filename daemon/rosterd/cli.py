@@ -90,12 +90,17 @@ def run(settings: SettingsFile = None) -> int:
 def check(settings: SettingsFile = None) -> int:
     """Check the settings, the template, and with `haproxy -c` what is rendered from them, without and with servers."""
     loaded, blueprint = _read(settings)
+    warnings: list[str] = []
     with tempfile.TemporaryDirectory(prefix="rosterd-check-") as directory:
         path = Path(directory) / loaded.proxy.config_file.name
         for servers in (), SAMPLES:
             path.write_text(_text(blueprint, _everywhere(loaded, servers)), encoding="utf-8")
             shown_as = loaded.proxy.config_file
-            asyncio.run(check_configuration(loaded.proxy.binary, path, loaded.proxy.check_timeout_s, shown_as=shown_as))
+            timeout_s = loaded.proxy.check_timeout_s
+            found = asyncio.run(check_configuration(loaded.proxy.binary, path, timeout_s, shown_as=shown_as))
+            warnings += [warning for warning in found if warning not in warnings]
+    for warning in warnings:
+        typer.echo(f"rosterd: warning: {warning}", err=True)
     typer.echo(f"settings, template {loaded.proxy.template_file} and the configuration made from them are valid")
     return 0
 

@@ -45,12 +45,16 @@ AFTER_BUG_S = 1.0
 EFFECTS_TOLD = 3
 """How many differences that a reload left an error names."""
 
+DEAF_AFTER_S = 10.0
+"""How long a HAProxy whose master says that it runs may be silent on its runtime socket."""
+
 LOOK_AGAIN_S = 0.25
 """How often an absent HAProxy is looked for."""
 
 SETTLE_WITHIN_S = 1.0
 SETTLE_STEP_S = 0.005
-"""How long the runtime socket may still be the old worker's after a proven reload, and how often that is asked."""
+"""How long the runtime socket may still be the old worker's after a proven reload, and how often that is asked. A slow
+answer gets more: two of its deadlines."""
 
 
 class Controller:
@@ -78,12 +82,14 @@ class Controller:
         self._begin_at: float | None = None
         self._inherited = False
         self._goes_back = False
+        self._is_deaf = False
         self._kept: Template | None = None
         self._served: Lines = {}
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._plan: Plan | None = None
         self._complete = False
+        self._rereads = False
         self._wake = asyncio.Event()
         self._cause = journal.Cause()
 
@@ -114,8 +120,7 @@ class Controller:
 
     def reread(self) -> None:
         """Read settings and template again, also those that were rejected: what they need may be there now."""
-        self._edits.read_anyway()
-        self._actuator.take_draft()
+        self._rereads = True  # called from a signal: the turn does the rest
         self.wake("file")
 
     def wake(self, word: str) -> None:
@@ -192,6 +197,10 @@ class Controller:
             if self._edits.notice():
                 self._cause.add_word("file", self._clock())
             await self._look()
+        if self._rereads:
+            self._rereads = False
+            self._edits.read_anyway()
+            self._actuator.take_draft()
         if self._edits.take():
             self._actuator.take_draft()
         now = self._clock()
@@ -206,7 +215,7 @@ class Controller:
         except TemplateError as error:
             if self._drafts.is_on_trial(blueprint):
                 self.wake("rejection")  # the good one goes on at once; without one we try again later
-            self._actuator.give_up(blueprint, error)
+            self._actuator.cannot_render(blueprint, error)
             self._actuator.rest()
             return
         if not self._drafts.is_on_trial(blueprint):
@@ -223,10 +232,13 @@ class Controller:
             self._see(await observe(self._runtime))
         except ProxyError as error:
             observed.running = None
-            if observed.proxy.fails(self._clock(), str(error)):
+            now = self._clock()
+            if observed.proxy.fails(now, str(error)):
                 log.warning(
                     "proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it"
                 )
+            is_long = now >= observed.proxy.since + DEAF_AFTER_S
+            self._is_deaf = is_long and await self._actuator.has_worker()
         interval = self._drafts.newest.settings.proxy.observe_interval_s
         self._look_at = self._clock() + (interval if observed.running else min(interval, LOOK_AGAIN_S))
         return observed.running
@@ -243,6 +255,7 @@ class Controller:
             log.warning("proxy.restarted", pid=running.pid, was=before.pid)
         observed.proxy.answers(now)
         observed.running = running
+        self._is_deaf = False
         if not self._inherited:
             self._inherit(running, now)
 
@@ -263,7 +276,8 @@ class Controller:
 
     async def _see_new_worker(self, pid: int) -> None:
         """Look until the new worker answers: the old one may do so on the runtime socket for a last moment."""
-        give_up_at = self._clock() + SETTLE_WITHIN_S
+        patience = 2 * self._drafts.newest.settings.proxy.answer_timeout_s
+        give_up_at = self._clock() + max(SETTLE_WITHIN_S, patience)
         while self._clock() < give_up_at:
             self._observed.running = None  # or the step from the old worker to ours would be told as a restart
             running = await self._look()
@@ -313,7 +327,9 @@ class Controller:
             return Reload((Reason(ReasonKind.STRUCTURE, "back to the last good settings and template"),))
         running = self._observed.running
         if running is None:
-            return None
+            # It listens elsewhere, or its worker hangs: a worker made from the file answers where we ask.
+            detail = "HAProxy runs, but does not answer on proxy.runtime_socket"
+            return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._is_deaf else None
         plan = compare(outcome.desired, running)
         unproven = isinstance(plan, Nothing) and blueprint != self._drafts.good
         if unproven and self._actuator.has_file and self._actuator.text_on_disk() != outcome.text:
@@ -354,23 +370,26 @@ class Controller:
             self.wake("failure")
             return
         await self._see_new_worker(applied.proof.worker_pid)
-        journal.tell_reload(cause, plan, applied, self._clock())
-        self._check_effect(blueprint, outcome)
+        if difference := self._difference_left(outcome):
+            # A worker that runs something else than the file was to say will do so after the next reload as well.
+            self._goes_back = self._drafts.is_on_trial(blueprint)
+            self._actuator.had_no_effect(blueprint, plan, ReloadFailed(f"HAProxy reloaded, but {difference}"))
+        else:
+            self._goes_back = False
+            self._actuator.took_effect(plan)
+            journal.tell_reload(cause, plan, applied, self._clock())
+            self._prove(blueprint, outcome.decision)
         self.wake("reload")
 
-    def _check_effect(self, blueprint: Blueprint, outcome: Outcome) -> None:
-        """A worker that runs something else than the file was to say will do so after the next reload as well."""
+    def _difference_left(self, outcome: Outcome) -> str:
+        """What HAProxy does not run although it was reloaded for it, in words; empty when it does."""
         running = self._observed.running
-        left = compare(outcome.desired, running) if running else None
-        if isinstance(left, Nothing):
-            self._goes_back = False
-            self._prove(blueprint, outcome.decision)
-            return
-        seen = "it does not answer on its runtime socket"
+        if running is None:
+            return "it does not answer on its runtime socket"
+        left = compare(outcome.desired, running)
         if isinstance(left, Reload):
-            seen = "it still differs: " + "; ".join(reason.detail for reason in left.reasons[:EFFECTS_TOLD])
-        self._goes_back = self._drafts.is_on_trial(blueprint)
-        self._actuator.give_up(blueprint, ReloadFailed(f"HAProxy reloaded, but {seen}"))
+            return "it still differs: " + "; ".join(reason.detail for reason in left.reasons[:EFFECTS_TOLD])
+        return ""
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy runs what is desired: call it good, and forget what led there."""

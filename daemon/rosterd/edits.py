@@ -80,7 +80,12 @@ class Edits:
 
     def _refuse(self, error: str) -> None:
         if self._drafts.error != error:
-            log.error("edit.rejected", error=error, effect="the last good settings and template stay in force")
+            log.error(
+                "edit.rejected",
+                error=error,
+                reasons=[],  # it did not come so far that HAProxy would have been reloaded for it
+                effect="the last good settings and template stay in force",
+            )
         self._drafts.refuse(error)
 
     def _read_settings(self, current: Settings) -> Settings:

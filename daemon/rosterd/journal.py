@@ -67,6 +67,7 @@ def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> Non
         reasons_total=len(plan.reasons),
         pid=applied.proof.worker_pid,
         old_workers=applied.proof.old_workers,
+        warnings=list(applied.warnings),
         check_s=round(applied.check_s, 4),
         install_s=round(applied.install_s, 4),
         reload_s=round(applied.reload_s, 4),

@@ -134,6 +134,40 @@ def test_an_edit_that_hides_haproxy_from_the_daemon_is_taken_back(tmp_path: Path
         balancer.wait_served(balancer.add_web())
 
 
+def test_a_haproxy_that_listens_elsewhere_is_reloaded(tmp_path: Path) -> None:
+    """The settings name another runtime socket than the one HAProxy has: a worker made from them answers there."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        balancer.wait_content()
+        assert balancer.daemon.end() == 0
+        elsewhere = tmp_path / "elsewhere.sock"
+        balancer.haproxy.runtime_socket = elsewhere
+        balancer.write_settings({"proxy": {"runtime_socket": str(elsewhere)}})
+        mark = balancer.daemon.mark()
+        balancer.daemon.start()
+        told = balancer.daemon.wait_event("proxy.reloaded", mark, within=30)
+        assert told["reasons"] == ["HAProxy runs, but does not answer on proxy.runtime_socket"]
+        balancer.wait_ready()
+        assert balancer.running_names() == {web.name}
+
+
+def test_what_haproxy_warns_of_is_told(tmp_path: Path) -> None:
+    """A warning is no reason to refuse an edit; it stands in the line that says that the edit is in force."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        mark = balancer.daemon.mark()
+        balancer.template.write_text(
+            balancer.template.read_text() + "backend strange\n    option forwardfor\n    mode tcp\n"
+        )
+        warnings = balancer.daemon.wait_event("proxy.reloaded", mark)["warnings"]
+        assert any("strange" in warning and "forwardfor" in warning for warning in warnings)
+        checked = balancer.daemon.command("check")
+        assert checked.returncode == 0
+        assert "rosterd: warning: " in checked.stderr
+
+
 def test_an_edit_of_server_lines_is_in_force_at_once(tmp_path: Path) -> None:
     """Also where only the real servers show what it changes: it is tried on HAProxy, and not called good unseen."""
     with Balancer(tmp_path) as balancer:
@@ -141,7 +175,7 @@ def test_an_edit_of_server_lines_is_in_force_at_once(tmp_path: Path) -> None:
         web = balancer.add_web()
         balancer.wait_served(web)
         balancer.wait_content()
-        reloads = balancer.daemon.status()["reloads"]
+        before = balancer.daemon.status()
         line = "{% for server in service.servers %}\n"
         good = balancer.template.read_text()
         assert line in good
@@ -152,5 +186,6 @@ def test_an_edit_of_server_lines_is_in_force_at_once(tmp_path: Path) -> None:
         assert "still differs" in balancer.daemon.wait_event("edit.rejected", mark)["error"]
         balancer.wait_content()
         assert balancer.running_names() == {web.name}
-        assert balancer.daemon.status()["reloads"] == reloads + 2
+        status = balancer.daemon.status()
+        assert (status["reloads"], status["reloads_failed"]) == (before["reloads"] + 1, before["reloads_failed"] + 1)
         assert (tmp_path / "last-good.cfg.j2").read_text() == good

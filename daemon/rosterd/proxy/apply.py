@@ -78,7 +78,15 @@ class Applier:
             raise
         reload_s = self._clock() - started
         self.confirm(text)
-        return Applied(proof, followed.warnings, followed.check_s, followed.install_s, reload_s)
+        warnings = tuple(dict.fromkeys((*followed.warnings, *proof.warnings)))  # both often say the same
+        return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s)
+
+    async def has_worker(self) -> bool:
+        """Whether the master answers and has a worker."""
+        try:
+            return bool((await self._master.processes()).workers)
+        except ProxyError:
+            return False
 
     async def follow(self, text: str) -> Followed:
         """Bring the file to `text` without a reload: for a HAProxy that runs the same already, or does not run at all.

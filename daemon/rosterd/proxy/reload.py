@@ -61,7 +61,7 @@ async def _run(*command: str) -> tuple[int, str]:
     """Run a program to its end and return its exit code (negative: the signal) and what it wrote."""
     async with _pipe() as (stream, write_end):
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end, start_new_session=True
+            *command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end, process_group=0
         )
         write_end.close()
         try:
@@ -69,7 +69,7 @@ async def _run(*command: str) -> tuple[int, str]:
             return await process.wait(), output.decode("utf-8", "replace")
         finally:
             if process.returncode is None:
-                # Its session is its own: this ends what it started, too.
+                # Its process group is its own: this ends what it started, too.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
