@@ -70,9 +70,11 @@ def _measure(bench: Bench, contender: Contender, cluster: Cluster, trials: int) 
         **spread([visit.first - visit.node.started_at for visit in visits], 0.5, 0.95),
         **spread([visit.first - visit.visible for visit in visits], 0.5, 0.99, prefix="visible_"),
     }
+    # None after it was seen is none: what was sent a moment before counts as nothing.
+    after = [max(0.0, end - visit.leaving) for end, visit in zip(last, visits, strict=True)]
     leave = {
         **spread([end - visit.node.left_at for end, visit in zip(last, visits, strict=True)], 0.5, 0.95),
-        **spread([end - visit.leaving for end, visit in zip(last, visits, strict=True)], 0.5, 0.99, prefix="visible_"),
+        **spread(after, 0.5, 0.99, prefix="visible_"),
     }
     return {**join, **requests, "trials": trials}, {**leave, **requests, "trials": trials}
 
