@@ -5,6 +5,8 @@ Exit codes: 0 all that could be measured was, 1 a run broke (its row says how), 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from tests.bench.scenarios.scenario import Scenario
 
 BROKE = "broke: "
+_WIDTH = 130
+"""Of lines that go into a file."""
 _VERSION_S = 10.0
 
 
@@ -45,7 +49,7 @@ def main(console: Console) -> int:
     except WrongUsage as error:
         console.print(f"bench: {error}", highlight=False)
         return 2
-    report: Report = {ABOUT: about()}
+    report: Report = {ABOUT: about(options)}
     # A short path: sockets lie in it, and the path of a socket has 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     try:
@@ -62,6 +66,7 @@ def main(console: Console) -> int:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     print_report(console, report)
+    draw(options, report, console)
     if options.report is not None:
         options.report.write_text(as_json(report), encoding="utf-8")
     return int(any(is_broken(figures) for contenders in report.values() for figures in contenders.values()))
@@ -96,14 +101,26 @@ def is_broken(figures: Figures) -> bool:
     return str(figures.get(NOT_MEASURED, "")).startswith(BROKE)
 
 
-def about() -> dict[str, Figures]:
-    """Say on what all this was measured."""
+def about(options: Options) -> dict[str, Figures]:
+    """Say on what all this was measured, and whether it was only a smoke run."""
     return {
-        "machine": {"cores": os.cpu_count() or 0, "kernel": platform.release()},
+        "run": {"quick": options.quick},
+        "machine": {"cores": os.cpu_count() or 0},
         "python": {"version": platform.python_version()},
         "haproxy": {"version": _first_line("haproxy", "-v")},
         "serf": {"version": _first_line("serf", "version")},
     }
+
+
+def draw(options: Options, report: Report, console: Console) -> None:
+    """Draw the plots, where the library for that is installed: the tests run without it."""
+    if options.plots is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        console.print("bench: no plots: matplotlib is not installed")
+        return
+    drawn = importlib.import_module("tests.bench.plots").draw(report, options.plots)
+    console.print(f"bench: drew {', '.join(path.name for path in drawn) or 'nothing'} in {options.plots}")
 
 
 def _first_line(*command: str) -> str:
@@ -118,4 +135,4 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(main(Console()))
+    sys.exit(main(Console(width=None if sys.stdout.isatty() else _WIDTH)))

@@ -5,7 +5,7 @@
 | `SCENARIO` | words with commas, such as `join,crash`; all without it |
 | `CONTENDER` | names with commas; all without it |
 | `BENCH_REPORT` | a file for the figures as JSON |
-| `BENCH_PLOTS` | the folder for the plots; empty for none |
+| `BENCH_PLOTS` | the folder for the plots; empty for none. Without it, `docs/bench`, but none of a smoke run |
 | `BENCH_QUICK` | `1` for a smoke run: a few seconds each, figures that prove nothing |
 """
 
@@ -45,7 +45,7 @@ def options_of(environ: Mapping[str, str], scenarios: Collection[str], contender
     quick = environ.get("BENCH_QUICK", "")
     if quick not in {"", "0", "1"}:
         raise WrongUsage(f"BENCH_QUICK={quick}: may be 1")
-    report, plots = environ.get("BENCH_REPORT", ""), environ.get("BENCH_PLOTS", str(PLOTS))
+    report, plots = environ.get("BENCH_REPORT", ""), environ.get("BENCH_PLOTS", "" if quick == "1" else str(PLOTS))
     return Options(
         scenarios=_chosen(environ, "SCENARIO", scenarios),
         contenders=_chosen(environ, "CONTENDER", contenders),

@@ -13,7 +13,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tests.bench.figures import NOT_MEASURED, Figure, Figures, ratio, rounded
-from tests.bench.goals import OURS, Verdict, verdicts
+from tests.bench.goals import OURS, Goal, Verdict, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,9 +42,18 @@ def measured_in(contenders: Mapping[str, Figures]) -> dict[str, Figures]:
     return {name: figures for name, figures in contenders.items() if NOT_MEASURED not in figures}
 
 
-def reasons_in(contenders: Mapping[str, Figures]) -> list[tuple[str, str]]:
-    """Return the others, and why they were not."""
-    return [(name, str(figures[NOT_MEASURED])) for name, figures in contenders.items() if NOT_MEASURED in figures]
+def reasons_in(report: Mapping[str, Mapping[str, Figures]]) -> dict[str, str]:
+    """Return each reason for which something was not measured, with what that was: `nginx in cost_10, cost_100`."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for scenario, contenders in scenarios_of(report):
+        for name, figures in contenders.items():
+            if NOT_MEASURED in figures:
+                found.setdefault((str(figures[NOT_MEASURED]), name), []).append(scenario)
+    reasons: dict[str, str] = {}
+    for (reason, name), scenarios in found.items():
+        text = f"{name} in {', '.join(scenarios)}"
+        reasons[reason] = f"{reasons[reason]}; {text}" if reason in reasons else text
+    return reasons
 
 
 def rows_of(contenders: Mapping[str, Figures]) -> Iterator[list[str]]:
@@ -85,8 +94,8 @@ def print_report(console: Console, report: Mapping[str, Mapping[str, Figures]]) 
             table.add_row(*row)
         if measured:
             console.print(table)
-        for name, reason in reasons_in(contenders):
-            console.print(f"  {scenario}: not measured: {name}: {reason}", highlight=False)
+    for reason, names in reasons_in(report).items():
+        console.print(f"  not measured: {names}: {reason}", highlight=False)
     _print_goals(console, verdicts(report))
 
 
@@ -101,7 +110,10 @@ def _print_goals(console: Console, found: tuple[Verdict, ...]) -> None:
 def goal_row(verdict: Verdict) -> list[str]:
     """Return a goal, its bound, what was measured, and whether that is within."""
     goal = verdict.goal
-    bound = shown(goal.figure, verdict.bound)
-    if goal.of:
-        bound += f" ({goal.most:.2g} x {goal.of})"
+    bound = f"{shown(goal.figure, verdict.bound)} ({bound_of(goal)})" if goal.of else bound_of(goal)
     return [goal.what, bound, shown(goal.figure, verdict.measured), "met" if verdict.is_met else "MISSED"]
+
+
+def bound_of(goal: Goal) -> str:
+    """Return what a goal allows, as far as that is known before anything was measured."""
+    return f"{goal.most:.2g} x {goal.of}" if goal.of else shown(goal.figure, goal.most)

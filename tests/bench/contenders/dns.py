@@ -2,7 +2,8 @@
 
 As a competent operator has it: the configuration is the one that rosterd ships, with as many slots as there may be
 nodes; HAProxy asks five times a second (once is its default), keeps no answer longer than that, and takes a server out
-as soon as an answer lacks it. dnsmasq reads a hosts file again on SIGHUP and lets nobody keep its answers.
+as soon as an answer lacks it. A reload takes the addresses over in a state file; without it the new worker serves
+nobody until it has asked. dnsmasq reads a hosts file again on SIGHUP and lets nobody keep its answers.
 """
 
 from __future__ import annotations
@@ -46,7 +47,12 @@ class Dns(Driven):
         self._haproxy = HAProxyProcess(directory)
         self._hosts = directory / "hosts"
         self._dnsmasq: subprocess.Popen[bytes] | None = None
-        self._text = rendered(self._haproxy, directory, ()) + self._backend_lines()
+        self._state = directory / "state"
+        self._state.touch()
+        text = rendered(self._haproxy, directory, ()).replace(
+            "global\n", f"global\n    server-state-file {self._state}\n", 1
+        )
+        self._text = text + self._backend_lines()
         replace(self._haproxy.config, self._text)
 
     @classmethod
@@ -67,7 +73,8 @@ class Dns(Driven):
     def _backend_lines(self) -> str:
         """The servers of the last section, `backend nodes`, and where their addresses come from."""
         return (
-            f"    server-template node {SLOTS} {_NAME}:{WEB_PORT} resolvers local init-addr none\n"
+            "    load-server-state-from-file global\n"
+            f"    server-template node {SLOTS} {_NAME}:{WEB_PORT} resolvers local init-addr last,none\n"
             "\n"
             "resolvers local\n"
             f"    nameserver dnsmasq {self.address}:{_PORT}\n"
@@ -122,6 +129,7 @@ class Dns(Driven):
         replace(self._haproxy.config, f"{self._text}# edit {number}\n")
         command = [BINARY, "-c", "-f", str(self._haproxy.config)]
         subprocess.run(command, capture_output=True, timeout=_CHECK_S, check=True)
+        replace(self._state, self._haproxy.ask("show servers state"))
         os.kill(self._haproxy.pid, signal.SIGUSR2)
 
     @override

@@ -87,7 +87,7 @@ def run(bench: Bench, contender_type: type[Contender]) -> Results:
         with cluster_of(bench, SERVERS, spares=max(0, size - SERVERS - 3)) as (cluster, nodes):
             bench.say(f"{size} agents")
             with placed(bench, contender_type, cluster, nodes) as contender:
-                trials = bench.of(15, 3)
+                trials = bench.of(15, 2)
                 results[f"join_{size}"], results[f"leave_{size}"] = _measure(bench, contender, cluster, trials)
     return results
 
