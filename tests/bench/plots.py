@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.bench.figures import Figure, Figures
 
 _OURS_COLOUR, _OTHER_COLOUR = "#1b6ca8", "#b8c4ce"
+_WIDE = 20
 _PANEL_WIDTH, _BAR_HEIGHT, _FRAME_HEIGHT = 4.2, 0.32, 1.1
 
 
@@ -119,11 +120,13 @@ def _draw_panel(axes: Axes, panel: Panel, bars: Mapping[str, Figure]) -> None:
     colours = [_OURS_COLOUR if name == OURS else _OTHER_COLOUR for name in bars]
     drawn = axes.barh(list(bars), values, color=colours)
     axes.bar_label(drawn, labels=[shown(panel.figure, value) for value in bars.values()], padding=3, fontsize=8)
-    if min(values) > 0 and max(values) > 20 * min(values):
+    title = panel.title
+    if min(values) > 0 and max(values) > _WIDE * min(values):
         axes.set_xscale("log")
+        title += " (log)"
     axes.margins(x=0.35)
     axes.invert_yaxis()
-    axes.set_title(panel.title, fontsize=9)
+    axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.xaxis.set_visible(False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
