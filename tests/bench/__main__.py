@@ -61,14 +61,12 @@ def main(console: Console) -> int:
         )
     except KeyboardInterrupt:
         console.print("bench: interrupted; what was measured until then:")
-        print_report(console, report)
+        tell(options, report, console)
         return 130
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    print_report(console, report)
+    tell(options, report, console)
     draw(options, report, console)
-    if options.report is not None:
-        options.report.write_text(as_json(report), encoding="utf-8")
     return int(any(is_broken(figures) for contenders in report.values() for figures in contenders.values()))
 
 
@@ -110,6 +108,13 @@ def about(options: Options) -> dict[str, Figures]:
         "haproxy": {"version": _first_line("haproxy", "-v")},
         "serf": {"version": _first_line("serf", "version")},
     }
+
+
+def tell(options: Options, report: Report, console: Console) -> None:
+    """Print the figures, and write them down."""
+    print_report(console, report)
+    if options.report is not None:
+        options.report.write_text(as_json(report), encoding="utf-8")
 
 
 def draw(options: Options, report: Report, console: Console) -> None:
