@@ -1,4 +1,4 @@
-"""The bench's own two helper processes, as the one that measures sees them: web servers, and a load."""
+"""The bench's own processes, as the one that measures sees them: the web servers, and the load."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ PLOTS: tuple[Plot, ...] = (
         (
             Panel("churn", "failed", "two changes a second:\nfailed requests"),
             Panel("churn", "p99_s", "99 of 100 requests"),
-            Panel("churn", "cpu_ms_per_event", "processor time of a change (ms)"),
+            Panel("churn", "cpu_ms_per_event", "processor time of a change"),
         ),
     ),
     Plot("burst", (Panel("burst", "p50_s", "50 members at once:\nvisible to all serving, median"),)),

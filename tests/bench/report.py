@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Report = dict[str, dict[str, Figures]]
 
 ABOUT = "about"
+_UNITS = {"_mb": " MB", "_percent": " %", "_ms_": " ms"}
 _MAIN = ("p50_s", "p99_s")
 """The figures for which the tables say how a contender compares with rosterd."""
 
@@ -77,7 +78,8 @@ def shown(name: str, figure: Figure | None) -> str:
         return figure
     if name.endswith("_s"):
         return f"{rounded(figure * 1000):,.5g} ms"
-    return f"{figure:,.5g}" if isinstance(figure, float) else f"{figure:,}"
+    number = f"{figure:,.5g}" if isinstance(figure, float) else f"{figure:,}"
+    return number + next((unit for ending, unit in _UNITS.items() if ending in name), "")
 
 
 def compared(ours: float, theirs: Figure | None) -> str:

@@ -184,7 +184,13 @@ class TestReport:
 
     @pytest.mark.parametrize(
         ("name", "figure", "text"),
-        [("p50_s", 0.0012345, "1.234 ms"), ("pid_unchanged", True, "yes"), ("requests", 180_000, "180,000")],
+        [
+            ("p50_s", 0.0012345, "1.234 ms"),
+            ("pid_unchanged", True, "yes"),
+            ("requests", 180_000, "180,000"),
+            ("rss_mb", 61.25, "61.25 MB"),
+            ("cpu_ms_per_event", 3.0, "3 ms"),
+        ],
     )
     def test_values_for_people(self, name: str, figure: float, text: str) -> None:
         """In the unit in which they are easy to read."""
