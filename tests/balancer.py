@@ -373,6 +373,8 @@ class Balancer:
             web.agent.interrupt()
         for web in leaving:
             self.until(partial(self._is_gone, web), f"{web.name} to be out of HAProxy", within=30)
+        for web in leaving:
+            web.agent.wait()  # out of HAProxy long before its leave is over; killed meanwhile, it would have failed
         for web in webs:
             web.close()
 
@@ -461,6 +463,9 @@ class Balancer:
 
     def wait_served(self, *webs: WebNode) -> None:
         """Wait until requests reach each of these, and the daemon is content."""
+        for web in webs:
+            if web.agent.process is not None:
+                self.wait_joined(web)  # tags that are set before may get lost in gossip
         wanted = {web.address for web in webs}
         requests = 24 + 2 * len(wanted)
         self.until(lambda: wanted <= self.answering(requests), f"answers of {sorted(web.name for web in webs)}")
@@ -471,8 +476,12 @@ class Balancer:
         self.until(lambda: name not in self.running_names(), f"{name} to be out of HAProxy", within)
 
     def wait_content(self) -> None:
-        """Wait until HAProxy runs what the daemon wants."""
-        self.until(lambda: self.daemon.status().get("plan", {}).get("action") == "nothing", "HAProxy to be level")
+        """Wait until HAProxy runs what the daemon wants, and its file says so."""
+        self.until(self._is_content, "HAProxy and its file to be level")
+
+    def _is_content(self) -> bool:
+        status = self.daemon.status()
+        return bool(status) and status["plan"]["action"] == "nothing" and bool(status["file"]["level"])
 
     # --- traffic ------------------------------------------------------------------------------------------------
 

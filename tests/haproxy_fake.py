@@ -1,14 +1,15 @@
 """A HAProxy that is none: master and runtime socket with the answers that a real one of that version gave.
 
 It knows as much as the callers rely on: a file that holds the word `bogus` cannot be loaded, another one gives a new
-worker that runs the structure of the file. The contract tests hold for it and for the real one, so that tests of other
-parts may trust it. `mood` makes it misbehave.
+worker that runs the structure of the file; servers of the backend `nodes` are added, changed and deleted. The contract
+tests hold for it and for the real one, so that tests of other parts may trust it. `mood` makes it misbehave.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -27,6 +28,18 @@ class Mood(Enum):
     DEAF_TO_RELOAD = "deaf to reload"
 
 
+@dataclass
+class FakeServer:
+    """A server that was added at run time; its check is good as soon as it is enabled."""
+
+    id: str
+    address: str
+    port: str
+    weight: str = "0"
+    admin: str = "1"
+    checked: bool = False
+
+
 class HAProxyFake:
     """Answers as the recorded HAProxy of `version` does, with its files and sockets in `directory`."""
 
@@ -41,6 +54,7 @@ class HAProxyFake:
         self._structure = ""
         self._reloads = 0
         self._failed = 0
+        self._members: dict[str, FakeServer] = {}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,16 +105,71 @@ class HAProxyFake:
     def _answer(self, line: str) -> str:
         if self.mood is Mood.GARBLED:
             return "Unknown command\n\n"
-        whole = {
-            "show info;show servers state": self._observation,
-            "show proc": self._processes,
-            "reload": self._reload,
-        }[line]()
+        if line.startswith("prompt;"):
+            whole = "\n> " + "".join(f"{self._command(command.split())}\n> " for command in line.split(";")[1:])
+        else:
+            whole = {
+                "show info;show servers state": self._observation,
+                "show proc": self._processes,
+                "reload": self._reload,
+            }[line]()
         return whole[: len(whole) * 2 // 3] if self.mood is Mood.CUT_SHORT else whole
 
     def _observation(self) -> str:
         text = re.sub(r"(?m)^Pid: .*$", f"Pid: {self._worker_pid}", self._recorded("observation_no_servers.txt"))
-        return re.sub(r"(?m)^description: .*$", f"description: rosterd:{self._structure}", text)
+        text = re.sub(r"(?m)^description: .*$", f"description: rosterd:{self._structure}", text)
+        return text[:-1] + "".join(f"{self._row(name)}\n" for name in self._members) + "\n"
+
+    def _row(self, name: str) -> str:
+        columns = re.search(r"(?m)^# (be_id .*)$", self._recorded("observation_no_servers.txt"))
+        assert columns is not None
+        server = self._members[name]
+        known = {
+            "be_name": "nodes",
+            "srv_name": name,
+            "srv_id": server.id,
+            "srv_addr": server.address,
+            "srv_port": server.port,
+            "srv_op_state": "2",
+            "srv_admin_state": server.admin,
+            "srv_uweight": server.weight,
+            "srv_check_result": "3" if server.checked else "0",
+            "srv_check_state": "6" if server.checked else "0",
+        }
+        return " ".join(known.get(column, "0") for column in columns[1].split())
+
+    def _command(self, words: list[str]) -> str:
+        """Do as HAProxy does with one command, and say what it says."""
+        name = words[2 if words[0] != "shutdown" else 3].removeprefix("nodes/")
+        server = self._members.get(name)
+        if words[:2] == ["add", "server"]:
+            if server is not None:
+                return "Already exists a server with the same name in backend.\n"
+            address, _, port = words[3].rpartition(":")
+            self._members[name] = FakeServer(words[words.index("id") + 1], address, port)
+            return "New server registered.\n"
+        if server is None:
+            return "No such server.\n" if words[0] != "del" else "No such server."
+        return self._change(name, server, words)
+
+    def _change(self, name: str, server: FakeServer, words: list[str]) -> str:
+        match words:
+            case ["enable", "health", _]:
+                server.checked = True
+            case ["enable", "server", _] | ["set", "server", _, "state", "ready"]:
+                server.admin = "0"
+            case ["set", "server", _, "state", "maint"]:
+                server.admin = "1"
+            case ["set", "server", _, "weight", weight]:
+                if int(weight) > 256:
+                    return "Absolute weight can only be between 0 and 256 inclusive.\n"
+                server.weight = weight
+            case ["del", "server", _]:
+                if server.admin != "1":
+                    return "Only servers in maintenance mode can be deleted."
+                del self._members[name]
+                return "Server deleted."
+        return ""
 
     def _processes(self) -> str:
         recorded = self._recorded("proc.txt")

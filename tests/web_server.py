@@ -1,7 +1,7 @@
 """A small web server of its own process, so that it can be killed: `python -m tests.web_server ADDRESS PORT`.
 
 Each answer has the header `x-backend-ip` and, as its body, the head of the request. `/die` ends the connection without
-an answer; `/deaths` tells how often that was asked.
+an answer; `/deaths` tells how often that was asked; `/wait/N` takes N seconds.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class _Handler:
         if path == b"/die":
             self._deaths += 1
             return False
+        if path.startswith(b"/wait/"):
+            await asyncio.sleep(float(path.removeprefix(b"/wait/")))
         body = str(self._deaths).encode() if path == b"/deaths" else head
         answer = f"HTTP/1.1 200 OK\r\nx-backend-ip: {self._address}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         writer.write(answer if head.startswith(b"HEAD ") else answer + body)

@@ -7,7 +7,9 @@ wanted. Rules:
 - A failure is logged with its text and tried again later, with back-off that grows until all is level. If a draft is
   on trial, the draft is at fault: it is rejected or shelved with a back-off of its own, and the good one goes on at
   once.
-- The file follows without a reload where HAProxy needs none, or is not there to be reloaded.
+- The file follows without a reload where HAProxy needs none, or is not there to be reloaded: after changes at run time
+  once they pause, or at last; at once where HAProxy might start from it at any moment.
+- While too many old workers live, a reload waits; that is no failure.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import structlog
 from rosterd.backoff import backoff
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.debounce import Debounce, Pace
-from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, TemplateError
+from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, ReloadPostponed, TemplateError
 from rosterd.model import Desired, Reload
 from rosterd.proxy.apply import Applied, Applier
 from rosterd.proxy.config_file import ConfigFile
@@ -32,6 +34,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 REASONS_SHOWN = 20
+
+POSTPONE_S = 0.25
+"""How long a reload waits before it is asked again whether old workers have ended."""
 
 
 class Actuator:
@@ -58,6 +63,9 @@ class Actuator:
         self._clock = clock
         self._jitter = jitter
         self._debounce = Debounce(_pace(self._patience))
+        self._file_debounce = Debounce(_file_pace(self._patience))
+        self._file_text = ""
+        self._postponed = False
         self._wanted: Desired | None = None
         self._failure = ""
         self._retry_at = clock()
@@ -71,9 +79,15 @@ class Actuator:
 
     @property
     def due_at(self) -> float | None:
-        """When a waiting reload is to be done; None while none waits."""
-        due = self._debounce.due_at
+        """When a waiting reload, or a change of the file, is to be done; None while none waits."""
+        waiting = (self._debounce.due_at, self._file_debounce.due_at)
+        due = min((at for at in waiting if at is not None), default=None)
         return None if due is None else max(due, self._retry_at)
+
+    @property
+    def file_lags(self) -> bool:
+        """Whether the file does not say yet what HAProxy runs, and waits to be written."""
+        return self._file_debounce.due_at is not None
 
     @property
     def has_file(self) -> bool:
@@ -117,12 +131,18 @@ class Actuator:
     @property
     def is_due(self) -> bool:
         """Whether the waiting reload is to be done now."""
-        due = self.due_at
-        return due is not None and due <= self._clock()
+        now = self._clock()
+        return self._debounce.is_due(now) and now >= self._retry_at
 
     async def reload(self, blueprint: Blueprint, text: str, plan: Reload) -> Applied | None:
         """Reload; None when it failed. What it brought about is told by `took_effect` or `had_no_effect`."""
-        applied = await self._attempt(blueprint, self._applier.reload(text), plan)
+        most_old_workers = self._patience.most_old_workers
+        try:
+            applied = await self._attempt(blueprint, self._applier.reload(text, most_old_workers), plan)
+        except ReloadPostponed as error:
+            self._postpone(plan, error)
+            return None
+        self._postponed = False
         self._debounce.fired(self._clock())
         self._wanted = None
         if applied is None:
@@ -144,6 +164,19 @@ class Actuator:
         """Whether HAProxy runs, by its master's word."""
         return await self._applier.has_worker()
 
+    async def follow_in_time(self, blueprint: Blueprint, text: str) -> None:
+        """Bring the file level once nothing more changes for a moment: HAProxy runs what it should already."""
+        if self._drafts.good is None or self.text_on_disk() == text:
+            await self.follow(blueprint, text)
+            return
+        now = self._clock()
+        self._file_debounce.pace = _file_pace(self._patience)
+        if text != self._file_text:
+            self._file_text = text
+            self._file_debounce.touch(now)
+        if self._file_debounce.is_due(now):
+            await self.follow(blueprint, text)
+
     async def follow(self, blueprint: Blueprint, text: str) -> None:
         """Bring the file level with what should be served, so that HAProxy can start from it at any moment."""
         if self.text_on_disk() == text:
@@ -151,6 +184,7 @@ class Actuator:
             return
         if self._clock() < self._retry_at:
             return
+        self._file_text = text
         followed = await self._attempt(blueprint, self._applier.follow(text), None)
         if followed is None:
             return
@@ -186,6 +220,8 @@ class Actuator:
         except ReloadFailed as error:
             self.reloads_failed += 1
             self._retry_later(blueprint, error, plan)
+        except ReloadPostponed:
+            raise
         except ProxyError as error:
             self._retry_later(blueprint, error, plan)
         else:
@@ -226,11 +262,19 @@ class Actuator:
             self.error = str(error)
             self._retry_at = retry_at
 
+    def _postpone(self, plan: Reload, error: ReloadPostponed) -> None:
+        """Ask again in a moment; told once."""
+        if not self._postponed:
+            log.warning("reload.postponed", reasons=_shown(plan), error=str(error))
+        self._postponed = True
+        self._retry_at = self._clock() + POSTPONE_S
+
     def _record(self, plan: Reload) -> None:
         self.last_reload = LastReload(self._clock(), tuple(reason.detail for reason in plan.reasons), self._failure)
 
     def _be_level(self) -> None:
         """HAProxy and its file are as they should be: what failed before is over."""
+        self._file_debounce.calm()
         if self.error:
             self.error = ""
             self._waits = self._new_waits()
@@ -247,3 +291,7 @@ def _shown(plan: Reload | None) -> list[str]:
 
 def _pace(settings: ReloadSettings) -> Pace:
     return Pace(settings.quiet_s, settings.longest_s, settings.least_interval_s)
+
+
+def _file_pace(settings: ReloadSettings) -> Pace:
+    return Pace(settings.file_quiet_s, settings.file_longest_s, 0.0)

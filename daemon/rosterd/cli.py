@@ -25,7 +25,7 @@ from rosterd.blueprint import Blueprint
 from rosterd.console import print_json, print_members, print_plan, print_status
 from rosterd.errors import MembersFileError, RosterdError
 from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
-from rosterd.plan import compare
+from rosterd.plan import Means, compare
 from rosterd.policy import Lines, View, decide, inherited_lines
 from rosterd.proxy.reload import check as check_configuration
 from rosterd.proxy.socket import HAProxySocket, observe
@@ -123,8 +123,10 @@ def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json:
     table, lines = _members(loaded, members)
     running = asyncio.run(observe(HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)))
     lines = lines or inherited_lines(running, loaded.services)
-    desired = Desired(blueprint.structure, _decided(loaded, table, lines))
-    found = compare(desired, running)
+    backends = _decided(loaded, table, lines)
+    desired = Desired(blueprint.structure, backends, _text(blueprint, backends))
+    means = Means(_NOW, loaded.proxy.drain_timeout_s) if loaded.proxy.apply == "runtime" else None
+    found = compare(desired, running, means)
     shown = plan_json(found)
     (print_json if as_json else print_plan)(shown)
     return 0 if isinstance(found, Nothing) else 1
@@ -218,7 +220,14 @@ def _served_lines(answer: Mapping[str, Any]) -> Lines:
 
 
 def _decided(settings: Settings, table: Table, lines: Lines) -> tuple[Backend, ...]:
-    return decide(table, settings.services, View(lines, {}, 0), settings.policy, _NOW).backends
+    by_hand = {
+        (service, name): server.state
+        for service, servers in lines.items()
+        for name, server in servers.items()
+        if server.is_by_hand
+    }
+    view = View(lines, {}, 0, by_hand=by_hand)
+    return decide(table, settings.services, view, settings.policy, _NOW).backends
 
 
 def _everywhere(settings: Settings, servers: tuple[Server, ...]) -> tuple[Backend, ...]:

@@ -41,6 +41,7 @@ def print_status(answer: Mapping[str, Any]) -> None:
         ("agent", _side(agent, f"health score {agent['health_score']}")),
         ("haproxy", _side(proxy, f"version {proxy['version']}, pid {proxy['pid']}")),
         ("plan", answer["plan"]["action"]),
+        ("file", "level" if answer["file"]["level"] else "follows in a moment"),
         ("reloads", f"{answer['reloads']} done, {answer['reloads_failed']} failed"),
     ]
     for name, fact in facts:
@@ -48,20 +49,29 @@ def print_status(answer: Mapping[str, Any]) -> None:
     table = _table("SERVICE", "SERVER", "ADDRESS", "PORT", "WEIGHT", "STATE", "UP", "HELD")
     for service in answer["services"]:
         for row in service["servers"]:
+            state = f"{row['state']} by hand" if row["by_hand"] else row["state"]
             up = {True: "up", False: "down", None: "-"}[row["up"]]
             port, weight = str(row["port"]), str(row["weight"])
-            _add(table, service["name"], row["name"], row["address"], port, weight, row["state"], up, row["held"])
+            _add(table, service["name"], row["name"], row["address"], port, weight, state, up, row["held"])
+        for row in service["leaving"]:
+            requests = "-" if row["sessions"] is None else row["sessions"]
+            state = f"leaving since {row['since_s']:.0f}s, {requests} requests"
+            _add(table, service["name"], row["name"], "-", "-", "0", state, "-", "")
     console.print(table)
     for line in _wrong(answer):
         console.print(Text(line))
 
 
 def print_plan(answer: Mapping[str, Any]) -> None:
-    """Print a plan: the action, then each reason."""
+    """Print a plan: the action, then each reason, command and wait."""
     console = _console()
     console.print(Text(answer["action"]))
     for reason in answer["reasons"]:
         console.print(Text(f"  {reason['kind']}: {reason['detail']}"))
+    for command in answer["commands"]:
+        console.print(Text(f"  {command}"))
+    for wait in answer["waits"]:
+        console.print(Text(f"  {wait['service']}/{wait['server']} waits for {wait['for']}"))
 
 
 def _side(side: Mapping[str, Any], fine: str) -> str:

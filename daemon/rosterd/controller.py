@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -24,14 +24,29 @@ from rosterd.actuator import Actuator
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
-from rosterd.model import Nothing, Plan, Reason, ReasonKind, Reload, Running, Runtime, Snapshot
+from rosterd.model import (
+    Action,
+    AdminState,
+    Desired,
+    Nothing,
+    Plan,
+    Reason,
+    ReasonKind,
+    Reload,
+    Running,
+    Runtime,
+    Snapshot,
+    Wait,
+)
 from rosterd.observed import Observed
+from rosterd.observer import Observer
 from rosterd.outcome import Outcome
-from rosterd.plan import compare
+from rosterd.plan import Means, compare, is_settled, without_drains_by_hand
 from rosterd.policy import Decision, Lines, View, inherited_lines
-from rosterd.proxy.socket import HAProxySocket, observe
+from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
+from rosterd.runtime import RuntimeHand
 
 log = structlog.get_logger(__name__)
 
@@ -44,17 +59,6 @@ AFTER_BUG_S = 1.0
 
 EFFECTS_TOLD = 3
 """How many differences that a reload left an error names."""
-
-DEAF_AFTER_S = 10.0
-"""How long a HAProxy whose master says that it runs may be silent on its runtime socket."""
-
-LOOK_AGAIN_S = 0.25
-"""How often an absent HAProxy is looked for."""
-
-SETTLE_WITHIN_S = 1.0
-SETTLE_STEP_S = 0.005
-"""How long the runtime socket may still be the old worker's after a proven reload, and how often that is asked. A slow
-answer gets more: two of its deadlines."""
 
 
 class Controller:
@@ -72,17 +76,17 @@ class Controller:
         """Wire it up; `clock` is monotonic seconds."""
         self._drafts = drafts
         self._edits = edits
-        self._runtime = runtime
+        self._hand = RuntimeHand(runtime)
         self._actuator = actuator
         self._clock = clock
         now = clock()
         self._started_at = now
         self._observed = Observed(now)
-        self._look_at = now
+        self._observer = Observer(observed=self._observed, runtime=runtime, has_worker=actuator.has_worker, clock=clock)
         self._begin_at: float | None = None
         self._inherited = False
         self._goes_back = False
-        self._is_deaf = False
+        self._level: Desired | None = None
         self._kept: Template | None = None
         self._served: Lines = {}
         self._decision: Decision | None = None
@@ -153,6 +157,8 @@ class Controller:
             proxy_error=observed.proxy.error,
             blueprint_error=self._drafts.error,
             action_error=actuator.error,
+            file_lags=actuator.file_lags,
+            departed=observed.departed,
             reloads=actuator.reloads,
             reloads_failed=actuator.reloads_failed,
             last_reload=actuator.last_reload,
@@ -186,17 +192,21 @@ class Controller:
 
     def _seconds_to_next(self) -> float:
         now = self._clock()
+        if self._observer.is_stale:
+            return max(0.0, self._observer.due_at - now)
         review_at = self._decision.review_at if self._decision else None
         later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
-        due = (time for time in (self._look_at, self._actuator.due_at) if time is not None)
+        due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
 
     async def _turn(self) -> None:
         self._wake.clear()
-        if self._clock() >= self._look_at:
+        if self._clock() >= self._observer.due_at:
             if self._edits.notice():
                 self._cause.add_word("file", self._clock())
             await self._look()
+        if self._observer.is_stale:
+            return  # what HAProxy has made of the last action is not known yet
         if self._rereads:
             self._rereads = False
             self._edits.read_anyway()
@@ -220,44 +230,23 @@ class Controller:
             return
         if not self._drafts.is_on_trial(blueprint):
             self._commit(outcome.decision)
-        self._plan = self._compare(blueprint, outcome)
+        self._plan = self._compare(blueprint, outcome, now)
+        self._tell_drift(outcome)
         await self._act(blueprint, outcome)
 
     # --- look -----------------------------------------------------------------------------------------------------
 
-    async def _look(self) -> Running | None:
+    async def _look(self) -> None:
         """Read what HAProxy runs."""
-        observed = self._observed
-        try:
-            self._see(await observe(self._runtime))
-        except ProxyError as error:
-            observed.running = None
-            now = self._clock()
-            if observed.proxy.fails(now, str(error)):
-                log.warning(
-                    "proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it"
-                )
-            is_long = now >= observed.proxy.since + DEAF_AFTER_S
-            self._is_deaf = is_long and await self._actuator.has_worker()
-        interval = self._drafts.newest.settings.proxy.observe_interval_s
-        self._look_at = self._clock() + (interval if observed.running else min(interval, LOOK_AGAIN_S))
-        return observed.running
-
-    def _see(self, running: Running) -> None:
-        now = self._clock()
-        observed, before = self._observed, self._observed.running
-        if observed.proxy.error:
-            after_s = round(now - observed.proxy.since, 3)
-            log.info("proxy.reached", pid=running.pid, version=running.version, after_s=after_s)
-            if after_s > SETTLE_WITHIN_S:  # it was away, and did not just blink during a reload of ours
-                self._actuator.start_over()
-        elif before is not None and before.pid != running.pid:
-            log.warning("proxy.restarted", pid=running.pid, was=before.pid)
-        observed.proxy.answers(now)
-        observed.running = running
-        self._is_deaf = False
+        before = self._by_hand
+        running = await self._observer.look(self._drafts.newest.settings.proxy.observe_interval_s)
+        if running is None:
+            return
+        journal.tell_by_hand(before, self._by_hand)
+        if self._observer.was_away:
+            self._actuator.start_over()
         if not self._inherited:
-            self._inherit(running, now)
+            self._inherit(running, self._clock())
 
     def _inherit(self, running: Running, now: float) -> None:
         """Start from the servers that HAProxy already runs, so that none of them vanishes for want of news."""
@@ -273,18 +262,6 @@ class Controller:
         names = _names(found)
         self._observed.inherit(names, now)
         log.info("servers.inherited", servers=len(names), pid=running.pid)
-
-    async def _see_new_worker(self, pid: int) -> None:
-        """Look until the new worker answers: the old one may do so on the runtime socket for a last moment."""
-        patience = 2 * self._drafts.newest.settings.proxy.answer_timeout_s
-        give_up_at = self._clock() + max(SETTLE_WITHIN_S, patience)
-        while self._clock() < give_up_at:
-            self._observed.running = None  # or the step from the old worker to ours would be told as a restart
-            running = await self._look()
-            if running is not None and running.pid == pid:
-                return
-            await asyncio.sleep(SETTLE_STEP_S)
-        self._observed.running = None
 
     def _take_snapshot(self, now: float) -> None:
         changes = self._observed.take_snapshot(now, served=_names(self._served))
@@ -307,11 +284,17 @@ class Controller:
     def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
         """What should be; the last outcome again while nothing that it depends on has changed."""
         observed, last = self._observed, self._outcome
-        view = View(self._served, observed.answering, observed.health_score, not observed.agent.error)
+        view = View(self._served, observed.answering, observed.health_score, not observed.agent.error, self._by_hand)
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
         self._outcome = Outcome.of(observed.table, blueprint, view, now)
         return self._outcome
+
+    @property
+    def _by_hand(self) -> Mapping[tuple[str, str], AdminState]:
+        """What was set by hand. Who only reloads cannot put a new worker into a drain: it ends with the worker."""
+        at_run_time = self._drafts.good_or_only.settings.proxy.apply == "runtime"
+        return self._observed.by_hand if at_run_time else self._observed.seen_by_hand
 
     def _commit(self, decision: Decision) -> None:
         """Remember the decision. One under a draft is not: if it is refused, nothing may have been forgotten for it."""
@@ -321,7 +304,7 @@ class Controller:
         self._decision = decision
         self._served = decision.lines
 
-    def _compare(self, blueprint: Blueprint, outcome: Outcome) -> Plan | None:
+    def _compare(self, blueprint: Blueprint, outcome: Outcome, now: float) -> Plan | None:
         """What must be done; None while it is not known what HAProxy runs."""
         if self._goes_back:
             return Reload((Reason(ReasonKind.STRUCTURE, "back to the last good settings and template"),))
@@ -329,31 +312,75 @@ class Controller:
         if running is None:
             # It listens elsewhere, or its worker hangs: a worker made from the file answers where we ask.
             detail = "HAProxy runs, but does not answer on proxy.runtime_socket"
-            return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._is_deaf else None
-        plan = compare(outcome.desired, running)
-        unproven = isinstance(plan, Nothing) and blueprint != self._drafts.good
+            return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._observer.is_deaf else None
+        plan = compare(outcome.desired, running, self._means(blueprint, outcome, running, now))
+        unproven = is_settled(plan) and blueprint != self._drafts.good
         if unproven and self._actuator.has_file and self._actuator.text_on_disk() != outcome.text:
             # The digest sees sample servers only; the text of a new template may differ in the real ones.
             return Reload((Reason(ReasonKind.STRUCTURE, "template or settings: another text for the same servers"),))
         return plan
 
+    def _means(self, blueprint: Blueprint, outcome: Outcome, running: Running, now: float) -> Means | None:
+        proxy = blueprint.settings.proxy
+        if proxy.apply == "reload":
+            self._observed.departed = {}
+            return None
+        self._observed.mark_departed(outcome.desired, now)
+        return Means(now, proxy.drain_timeout_s, self._observed.departed, self._hand.refused_by(running.pid))
+
+    def _tell_drift(self, outcome: Outcome) -> None:
+        """Say that HAProxy has gone away from what it ran already, with nothing else wanted than then."""
+        if isinstance(self._plan, Nothing):
+            self._level = outcome.desired
+        elif self._plan is not None:
+            if self._level == outcome.desired:
+                journal.tell_drift(self._plan)
+            self._level = None
+
     # --- act ------------------------------------------------------------------------------------------------------
 
     async def _act(self, blueprint: Blueprint, outcome: Outcome) -> None:
-        text = outcome.text
         match self._plan:
             case Reload() as plan:
+                if plan.actions and not await self._change(plan.actions, ()):
+                    return
                 await self._reload(blueprint, outcome, plan)
+            case Runtime(actions, waits) as plan:
+                self._actuator.rest()
+                await self._change(actions, waits)
+                if is_settled(plan):
+                    self._be_content(blueprint, outcome.decision)
+                if not self._drafts.is_on_trial(blueprint):
+                    await self._actuator.follow_in_time(blueprint, outcome.text)
             case Nothing():
                 self._be_content(blueprint, outcome.decision)
-                await self._actuator.follow(blueprint, text)
-                self._actuator.confirm(text)
+                await self._actuator.follow_in_time(blueprint, outcome.text)
+                self._actuator.confirm(outcome.text)
             case None:
                 self._actuator.rest()
                 if self._inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
-                    await self._actuator.follow(blueprint, text)
-            case Runtime():
-                raise AssertionError("the planner gives no runtime commands yet")
+                    await self._actuator.follow(blueprint, outcome.text)
+
+    async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> bool:
+        """Have the running worker change servers, and look what came of it; False when it does not answer."""
+        running = self._observed.running
+        if running is None or not actions:
+            self._observer.look_soon()
+            return True
+        try:
+            done = await self._hand.carry_out(actions, running.pid)
+        except ProxyError as error:
+            self._observed.running = None
+            self._observer.look_at_once()
+            log.error("change.failed", error=str(error), effect="what HAProxy runs is looked up again")
+            return False
+        now = self._clock()
+        if done:
+            self._cause.add_word(journal.LOOK, now)
+            journal.tell_change(self._cause, done, waits, running.pid, now)
+            self._observer.hurry()
+        self._observer.acted()
+        return True
 
     async def _reload(self, blueprint: Blueprint, outcome: Outcome, plan: Reload) -> None:
         is_first = not self._complete and self._observed.snapshot is not None
@@ -363,13 +390,14 @@ class Controller:
             return
         # What wakes us from here on belongs to the next reload.
         cause, self._cause = self._cause, journal.Cause()
+        self._level = None  # a new worker differs for a moment, by what no file can say
         applied = await self._actuator.reload(blueprint, outcome.text, plan)
         if applied is None:
             self._cause = cause
-            self._look_at = self._clock()
+            self._observer.look_at_once()
             self.wake("failure")
             return
-        await self._see_new_worker(applied.proof.worker_pid)
+        await self._observer.look_for(applied.proof.worker_pid, 2 * blueprint.settings.proxy.answer_timeout_s)
         if difference := self._difference_left(outcome):
             # A worker that runs something else than the file was to say will do so after the next reload as well.
             self._goes_back = self._drafts.is_on_trial(blueprint)
@@ -386,13 +414,13 @@ class Controller:
         running = self._observed.running
         if running is None:
             return "it does not answer on its runtime socket"
-        left = compare(outcome.desired, running)
+        left = compare(without_drains_by_hand(outcome.desired), running, None)
         if isinstance(left, Reload):
             return "it still differs: " + "; ".join(reason.detail for reason in left.reasons[:EFFECTS_TOLD])
         return ""
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
-        """HAProxy runs what is desired: call it good, and forget what led there."""
+        """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
         self._actuator.rest()
         self._cause = journal.Cause()
         self._prove(blueprint, decision)

@@ -15,6 +15,7 @@
     │   ├── ProxyBinaryError   the `haproxy` program is missing, hangs or cannot run   retryable
     │   ├── ConfigRefused      `haproxy -c` refused a configuration                    not by itself
     │   ├── ConfigFileError    the file or its directory cannot be written             retryable
+    │   ├── ReloadPostponed    too many old workers are alive for another reload      retryable
     │   └── ReloadFailed       HAProxy kept or lost its old worker instead of reloading retryable
     ├── DaemonUnreachable      a command found no running daemon at the admin address
     └── AdminAddressTaken      the admin address cannot be listened on
@@ -104,6 +105,10 @@ class ConfigRefused(ProxyError):
 
 class ConfigFileError(ProxyError):
     """The configuration file or its directory cannot be read or written."""
+
+
+class ReloadPostponed(ProxyError):
+    """A reload has to wait until old workers have ended."""
 
 
 class ReloadFailed(ProxyError):

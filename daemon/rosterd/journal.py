@@ -6,13 +6,14 @@ Names are literals, listed in docs/log-events.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from rosterd.model import Change, Reload, Transition
+from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
 from rosterd.policy import Decision, Held
+from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,10 @@ SHOWN = 20
 """How many members and reasons a line names; it also says how many there are."""
 
 
+LOOK = "look"
+"""The word for a turn that found something to do by itself."""
+
+
 @dataclass(slots=True)
 class Cause:
     """What woke the loop since it was last content, for the line that says what was done about it."""
@@ -45,8 +50,8 @@ class Cause:
     since: float | None = None
 
     def add_word(self, word: str, now: float) -> None:
-        """Note what woke the loop."""
-        if word not in self.woken_by:
+        """Note what woke the loop; that it looked, only where nothing else did."""
+        if word not in self.woken_by and (word != LOOK or not self.woken_by):
             self.woken_by.append(word)
         if self.since is None:
             self.since = now
@@ -73,6 +78,42 @@ def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> Non
         reload_s=round(applied.reload_s, 4),
         wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
     )
+
+
+def tell_change(cause: Cause, done: Sequence[Action], waits: Sequence[Wait], pid: int, now: float) -> None:
+    """Say what woke us, what HAProxy was told on its runtime socket, and what the next step waits for."""
+    commands = [line for action in done[:SHOWN] for line in lines_of(action)]
+    log.info(
+        "servers.changed",
+        woken_by=cause.woken_by,
+        members=cause.members,
+        commands=commands,
+        actions_total=len(done),
+        waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
+        pid=pid,
+        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
+    )
+
+
+def tell_drift(plan: Plan) -> None:
+    """Say what in HAProxy has changed without us; the plan puts it right."""
+    actions = plan.actions if isinstance(plan, Reload | Runtime) else ()
+    reasons = plan.reasons if isinstance(plan, Reload) else ()
+    log.warning(
+        "proxy.drifted",
+        commands=[line for action in actions[:SHOWN] for line in lines_of(action)],
+        reasons=[reason.detail for reason in reasons[:SHOWN]],
+        effect="it is put right",
+    )
+
+
+def tell_by_hand(before: Mapping[tuple[str, str], AdminState], after: Mapping[tuple[str, str], AdminState]) -> None:
+    """Say what somebody did to servers on HAProxy itself, and that it stays."""
+    for service, server in sorted(after.keys() - before.keys()):
+        state = after[service, server].value
+        log.warning("server.taken_out", service=service, server=server, state=state, effect="it stays as it was set")
+    for service, server in sorted(before.keys() - after.keys()):
+        log.info("server.given_back", service=service, server=server, was=before[service, server].value)
 
 
 def tell_changes(changes: Iterable[Change]) -> None:

@@ -60,7 +60,7 @@ class Status(Enum):
 
 
 class AdminState(Enum):
-    """What an operator asks for with the tag `state`; also how a server is configured."""
+    """What an operator asks for, with the tag `state` or by hand on HAProxy; also how a server is configured."""
 
     READY = "ready"
     DRAIN = "drain"
@@ -142,7 +142,8 @@ class Change:
 class Server:
     """One server line. `name` and `id` are unique in their service and survive restarts.
 
-    `weight` is 0 to 256; `id` is 1 to 2^31-1.
+    `weight` is 0 to 256; `id` is 1 to 2^31-1. A server that the tag `state` takes out has weight 0; one that is out
+    with its weight was taken out by hand on HAProxy, and that is how the two are told apart everywhere.
     """
 
     name: str
@@ -156,6 +157,11 @@ class Server:
     def endpoint(self) -> tuple[Address, int]:
         """Where it listens."""
         return self.address, self.port
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether somebody took it out by hand on HAProxy."""
+        return self.state is not AdminState.READY and self.weight > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +177,12 @@ class Desired:
     """What HAProxy should serve.
 
     `structure` is a digest of everything that is not a server (template, settings): two equal digests differ in
-    their servers at most.
+    their servers at most. `text` is the configuration that says all of this, each server with all its options.
     """
 
     structure: str
     backends: tuple[Backend, ...]
+    text: str
 
 
 # --- 6: what HAProxy runs ---------------------------------------------------------------------------------------
@@ -185,7 +192,8 @@ class Desired:
 class RunningServer:
     """One server as HAProxy runs it. Source: `show servers state`.
 
-    `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in.
+    `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in, `checked`
+    whether they have spoken yet, or there is none to wait for.
     """
 
     name: str
@@ -195,20 +203,23 @@ class RunningServer:
     weight: int
     state: AdminState
     up: bool
+    checked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What HAProxy really serves. Source: `show info` and `show servers state` on the runtime socket.
+    """What HAProxy really serves. Source: `show info`, `show servers state` and `show stat` on the runtime socket.
 
     `structure` is the digest that the running configuration carries in its description, empty when it has none.
-    `pid` is the worker's.
+    `pid` is the worker's. `sessions` is how many requests are under way to a (service, server); empty when that was
+    not asked.
     """
 
     version: str
     pid: int
     structure: str
     backends: Mapping[str, Mapping[str, RunningServer]]
+    sessions: Mapping[tuple[str, str], int]
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------
@@ -221,14 +232,87 @@ class ReasonKind(Enum):
     SERVER_ADDED = "server_added"
     SERVER_REMOVED = "server_removed"
     SERVER_CHANGED = "server_changed"
+    COMMAND_REFUSED = "command_refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One difference that a plan removes; `detail` names the service, server and fields."""
+    """One difference that only a new worker removes; `detail` names the service, server and fields."""
 
     kind: ReasonKind
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddServer:
+    """Add a server with the options of its line, checked but without traffic: its weight comes with its first check."""
+
+    service: str
+    server: Server
+    options: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The server's."""
+        return self.server.name
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeight:
+    """Give a server this weight, 0 to 256; 0 lets nothing new in and lets finish what runs."""
+
+    service: str
+    name: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetEndpoint:
+    """Send a server's traffic and checks to another address and port."""
+
+    service: str
+    name: str
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """Put a server into this administrative state."""
+
+    service: str
+    name: str
+    state: AdminState
+
+
+@dataclass(frozen=True, slots=True)
+class CutSessions:
+    """End what still runs on a server whose time to finish is over: so many requests, when they were counted."""
+
+    service: str
+    name: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveServer:
+    """Remove a server that is in maintenance."""
+
+    service: str
+    name: str
+
+
+Action: TypeAlias = AddServer | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+"""One thing that HAProxy is told on its runtime socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What must happen in HAProxy before the next action on a server."""
+
+    service: str
+    name: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +322,18 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Lines for the runtime socket, in order, that make HAProxy run what is desired."""
+    """Actions, in order, that take HAProxy a step towards what is desired, and what the next step waits for."""
 
-    commands: tuple[str, ...]
+    actions: tuple[Action, ...]
+    waits: tuple[Wait, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Only a new worker can run what is desired; never without reasons."""
+    """Only a new worker can run what is desired; never without reasons. The actions need not wait for it."""
 
     reasons: tuple[Reason, ...]
+    actions: tuple[Action, ...] = ()
 
 
 Plan: TypeAlias = Nothing | Runtime | Reload

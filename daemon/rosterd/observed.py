@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from rosterd.model import Change, Running, Snapshot, Status
+from rosterd.model import AdminState, Change, Desired, Running, RunningServer, Snapshot, Status
 from rosterd.roster import EMPTY, Table, advance, inherit
 
 
@@ -34,6 +34,11 @@ class Side:
         return is_news
 
 
+def _is_by_hand(server: RunningServer) -> bool:
+    """Our own drain is weight 0, and our own maintenance has weight 0 too."""
+    return server.state is AdminState.DRAIN or (server.state is AdminState.MAINT and server.weight > 0)
+
+
 class Observed:
     """The agent's newest reply, the member table made of all replies, and what HAProxy runs."""
 
@@ -44,6 +49,11 @@ class Observed:
         self.snapshot: Snapshot | None = None
         self.table = EMPTY
         self.running: Running | None = None
+        self.seen_by_hand: Mapping[tuple[str, str], AdminState] = {}
+        self.by_hand: Mapping[tuple[str, str], AdminState] = {}
+        self.departed: Mapping[tuple[str, str], float] = {}
+        self._restoring: Mapping[tuple[str, str], AdminState] = {}
+        self._pid = 0
         self._taken: Snapshot | None = None
 
     @property
@@ -58,14 +68,47 @@ class Observed:
 
     @property
     def answering(self) -> Mapping[tuple[str, str], bool]:
-        """Whether the health check of a (service, server) passes; empty while HAProxy is not seen."""
+        """Whether the health check of a (service, server) passes, of those whose member is not alive.
+
+        Empty while HAProxy is not seen. The health of the others is HAProxy's business, and no cause to decide anew.
+        """
         if self.running is None:
             return {}
         return {
             (service, server.name): server.up
             for service, servers in self.running.backends.items()
             for server in servers.values()
+            if (entry := self.table.entries.get(server.name)) is not None and entry.status is not Status.ALIVE
         }
+
+    def see(self, running: Running) -> None:
+        """Take what HAProxy runs.
+
+        What was set by hand on the worker before is still wanted of a new one, until it is seen there or the server is
+        gone: a reload or a crash of HAProxy takes nothing back.
+        """
+        here = {
+            (service, server.name): server
+            for service, servers in running.backends.items()
+            for server in servers.values()
+        }
+        found = {key: server.state for key, server in here.items() if _is_by_hand(server)}
+        waiting = self.by_hand if running.pid != self._pid else self._restoring
+        self._restoring = {key: state for key, state in waiting.items() if key in here and key not in found}
+        self.seen_by_hand = found
+        self.by_hand = {**self._restoring, **found}
+        self._pid = running.pid
+        self.running = running
+
+    def mark_departed(self, desired: Desired, now: float) -> None:
+        """Note since when each server that HAProxy runs is not desired; one that is desired again is forgotten."""
+        running = self.running.backends if self.running else {}
+        leaving = {
+            (backend.service, name)
+            for backend in desired.backends
+            for name in running.get(backend.service, {}).keys() - {server.name for server in backend.servers}
+        }
+        self.departed = {key: self.departed.get(key, now) for key in leaving}
 
     def inherit(self, names: Iterable[str], now: float) -> None:
         """Add servers that HAProxy already runs and of which the agent has said nothing."""

@@ -23,7 +23,11 @@ class Outcome:
     view: View
     decision: Decision
     desired: Desired
-    text: str
+
+    @property
+    def text(self) -> str:
+        """The configuration that says all of it."""
+        return self.desired.text
 
     @classmethod
     def of(cls, table: Table, blueprint: Blueprint, view: View, now: float) -> Outcome:
@@ -31,7 +35,7 @@ class Outcome:
         settings = blueprint.settings
         decision = decide(table, settings.services, view, settings.policy, now)
         text = render(blueprint.template, blueprint.structure, settings.proxy, settings.services, decision.backends)
-        return cls(table, blueprint, view, decision, Desired(blueprint.structure, decision.backends), text)
+        return cls(table, blueprint, view, decision, Desired(blueprint.structure, decision.backends, text))
 
     def is_still_right(self, table: Table, blueprint: Blueprint, view: View, now: float) -> bool:
         """Whether deciding again would come to the same."""

@@ -13,16 +13,18 @@ answers. What becomes of a member, by its status:
 Isolation guard: while the local agent is unwell or does not answer, or more than half of a service's servers (and at
 least two) are held, the likelier truth is that this balancer is cut off. While that lasts no held server is removed.
 
+What somebody did by hand on HAProxy (drain, maintenance) stays until it is taken back there, or the member leaves.
+
 One address and port is served once in a service: an alive member before a held one, who has it before who asks for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from rosterd.model import Address, Backend, Entry, Member, Quarantined, Running, Server, Status
+from rosterd.model import Address, AdminState, Backend, Entry, Member, Quarantined, Running, Server, Status
 from rosterd.roster import Table
 from rosterd.settings import PolicySettings, ServiceSettings
 
@@ -38,14 +40,16 @@ class View:
     """What policy looks at besides the table.
 
     `served` are the lines of the last decision (at start: what HAProxy runs), `answering` whether the health check of
-    a (service, server) passes, absent where that is not known, `health_score` the local agent's, 0 to 7, and
-    `agent_answers` whether it can be asked just now.
+    a (service, server) passes, absent where that is not known, `health_score` the local agent's, 0 to 7,
+    `agent_answers` whether it can be asked just now, and `by_hand` the state into which somebody put a (service,
+    server) on HAProxy.
     """
 
     served: Lines
     answering: Mapping[tuple[str, str], bool]
     health_score: int
     agent_answers: bool = True
+    by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ def decide(
         keep = _Hold(service.name, view, limits, now, guarded=bool(guard))
         wanted = [found for found in _wanted(table, service, served, keep) if found is not None]
         winners, losers = _one_per_endpoint(service.name, wanted, served)
-        backends.append(Backend(service.name, _with_ids(winners, served)))
+        numbered = _with_ids(winners, served)
+        backends.append(Backend(service.name, tuple(_as_set_by_hand(service.name, numbered, view.by_hand))))
         names = {server.name for server in winners}
         held += [hold for _, hold in wanted if hold is not None and hold.name in names]
         displaced += losers
@@ -179,9 +184,16 @@ def _line(member: Member, service: ServiceSettings) -> Server:
         id=0,  # given by _with_ids, once it is known who serves
         address=member.address,
         port=service.port if member.port is None else member.port,
-        weight=service.weight if member.weight is None else member.weight,
+        weight=_weight(member, service),
         state=member.state,
     )
+
+
+def _weight(member: Member, service: ServiceSettings) -> int:
+    """What the tags say; none for a server that the tag `state` takes out."""
+    if member.state is not AdminState.READY:
+        return 0
+    return service.weight if member.weight is None else member.weight
 
 
 # --- all members of a service -----------------------------------------------------------------------------------
@@ -218,6 +230,17 @@ def _with_ids(servers: list[Server], served: Mapping[str, Server]) -> tuple[Serv
         taken.add(number)
         numbered.append(replace(server, id=number))
     return tuple(numbered)
+
+
+def _as_set_by_hand(
+    service: str, servers: Iterable[Server], by_hand: Mapping[tuple[str, str], AdminState]
+) -> Iterator[Server]:
+    """The servers, out where somebody took them out by hand; what the tags take out is out already."""
+    for server in servers:
+        if server.weight == 0:
+            yield server
+        else:
+            yield replace(server, state=by_hand.get((service, server.name), AdminState.READY))
 
 
 def _free_id(name: str, taken: set[int]) -> int:

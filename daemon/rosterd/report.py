@@ -8,15 +8,16 @@ The JSON's field names are stable; durations are seconds and end in `_s`. `recor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 from rosterd.errors import MembersFileError
-from rosterd.model import Entry, Member, MemberRecord, Nothing, Plan, Quarantined, Reload, Running, Runtime
+from rosterd.model import Action, Entry, Member, MemberRecord, Nothing, Plan, Quarantined, Reload, Running, Runtime
 from rosterd.parse import raw_of
 from rosterd.policy import Decision
+from rosterd.proxy.actions import lines_of
 from rosterd.roster import Table
 
 Json = dict[str, Any]
@@ -56,6 +57,8 @@ class Report:
     proxy_error: str
     blueprint_error: str
     action_error: str
+    file_lags: bool
+    departed: Mapping[tuple[str, str], float]
     reloads: int
     reloads_failed: int
     last_reload: LastReload | None
@@ -97,6 +100,7 @@ def status_json(report: Report) -> Json:
             for member in (report.decision.quarantined if report.decision else ())
         ],
         "plan": plan_json(report.plan),
+        "file": {"level": not report.file_lags},
         "blueprint": {"structure": report.structure, "error": report.blueprint_error},
         "action_error": report.action_error,
         "reloads": report.reloads,
@@ -112,17 +116,23 @@ def members_json(report: Report) -> Json:
 
 
 def plan_json(plan: Plan | None) -> Json:
-    """A plan as `{action, reasons, commands}`; the action is `unknown` while HAProxy has not been seen."""
+    """A plan as `{action, reasons, commands, waits}`; the action is `unknown` while HAProxy has not been seen."""
+    shown: Json = {"action": "unknown", "reasons": [], "commands": [], "waits": []}
     match plan:
         case None:
-            return {"action": "unknown", "reasons": [], "commands": []}
+            return shown
         case Nothing():
-            return {"action": "nothing", "reasons": [], "commands": []}
-        case Runtime(commands):
-            return {"action": "runtime", "reasons": [], "commands": list(commands)}
-        case Reload(reasons):
-            shown = [{"kind": reason.kind.value, "detail": reason.detail} for reason in reasons]
-            return {"action": "reload", "reasons": shown, "commands": []}
+            return shown | {"action": "nothing"}
+        case Runtime(actions, waits):
+            waiting = [{"service": wait.service, "server": wait.name, "for": wait.what} for wait in waits]
+            return shown | {"action": "runtime", "commands": _commands(actions), "waits": waiting}
+        case Reload(reasons, actions):
+            why = [{"kind": reason.kind.value, "detail": reason.detail} for reason in reasons]
+            return shown | {"action": "reload", "reasons": why, "commands": _commands(actions)}
+
+
+def _commands(actions: Iterable[Action]) -> list[str]:
+    return [line for action in actions for line in lines_of(action)]
 
 
 def records_of(text: str, label: str) -> tuple[MemberRecord, ...]:
@@ -224,10 +234,24 @@ def _services_json(report: Report) -> list[Json]:
                     "state": server.state.value,
                     "up": seen.up if seen else None,
                     "held": hold.why if hold else "",
+                    "by_hand": server.is_by_hand,
                 }
             )
-        services.append({"name": backend.service, "servers": servers})
+        services.append(
+            {"name": backend.service, "servers": servers, "leaving": _leaving_json(report, backend.service)}
+        )
     return services
+
+
+def _leaving_json(report: Report, service: str) -> list[Json]:
+    """The servers that HAProxy still has of those that are on their way out; sessions are null until counted."""
+    running = report.running.backends.get(service, {}) if report.running else {}
+    sessions = report.running.sessions if report.running else {}
+    return [
+        {"name": name, "since_s": round(report.now - since, 3), "sessions": sessions.get((service, name))}
+        for (of, name), since in sorted(report.departed.items())
+        if of == service and name in running
+    ]
 
 
 def _last_reload_json(report: Report) -> Json | None:

@@ -18,6 +18,7 @@ from rosterd.errors import (
     ProxyBinaryError,
     ProxyUnreachable,
     ReloadFailed,
+    ReloadPostponed,
 )
 from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
@@ -78,7 +79,7 @@ def only_the_file_is_there(haproxy: HAProxyProcess) -> bool:
 async def test_a_good_text_is_served_and_proven(haproxy: HAProxyProcess, file: ConfigFile, applier: Applier) -> None:
     """The file, the last good copy, what HAProxy runs and what clients get are all the new text."""
     text = haproxy.text("second", f"{PAGE} second")
-    applied = await applier.reload(text)
+    applied = await applier.reload(text, 99)
     assert await structure(haproxy) == "second"
     assert page(haproxy) == "second"
     assert file.read() == file.read_good() == text
@@ -93,7 +94,7 @@ async def test_a_refused_text_never_becomes_the_file(
     """The error is HAProxy's own message with the file's own name and line; HAProxy serves as before."""
     before = file.read()
     with pytest.raises(ConfigRefused) as refused:
-        await applier.reload(haproxy.text("second", "bogus line"))
+        await applier.reload(haproxy.text("second", "bogus line"), 99)
     line = haproxy.text("second").count("\n") + 1
     expected = f"parsing [{haproxy.config}:{line}] : unknown keyword 'bogus' in 'backend' section"
     assert str(refused.value) == expected
@@ -107,23 +108,54 @@ async def test_a_refused_text_never_becomes_the_file(
 async def test_a_text_without_a_last_newline_is_refused(haproxy: HAProxyProcess, applier: Applier) -> None:
     """A text that was cut short does not pass."""
     with pytest.raises(ConfigRefused, match="Missing LF on last line"):
-        await applier.reload(haproxy.text("second").rstrip("\n"))
+        await applier.reload(haproxy.text("second").rstrip("\n"), 99)
 
 
 async def test_a_reload_that_fails_puts_the_last_good_text_back(
     haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
 ) -> None:
-    """`-c` does not see a port that is taken. HAProxy keeps its worker, and would restart from the good file."""
+    """`-c` does not see what cannot be bound. HAProxy keeps its worker, and would restart from the good file."""
     good = haproxy.text("second", f"{PAGE} second")
-    await applier.reload(good)
-    with taken_port() as (address, port), pytest.raises(ReloadFailed):
-        await applier.reload(haproxy.text("third", f"{PAGE} third", "frontend more", f"bind {address}:{port}"))
+    await applier.reload(good, 99)
+    with pytest.raises(ReloadFailed):
+        await applier.reload(haproxy.text("third", f"{PAGE} third", "frontend more", unbindable(haproxy)), 99)
     assert file.read() == file.read_good() == good
     assert await structure(haproxy) == "second"
     assert page(haproxy) == "second"
-    await applier.reload(haproxy.text("fourth", f"{PAGE} fourth"))
+    await applier.reload(haproxy.text("fourth", f"{PAGE} fourth"), 99)
     assert page(haproxy) == "fourth"
     assert only_the_file_is_there(haproxy)
+
+
+async def test_a_port_that_is_taken_is_found_before(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """HAProxy is not even asked, since its old worker would refuse clients for it; the error names file and line."""
+    good = haproxy.text("second", f"{PAGE} second")
+    await applier.reload(good, 99)
+    before = haproxy.ask("show proc", haproxy.master_socket)
+    with taken_port() as (address, port), pytest.raises(ConfigRefused, match=rf"haproxy.cfg:16.*{port} is taken"):
+        await applier.reload(haproxy.text("third", f"{PAGE} third", "frontend more", f"bind {address}:{port}"), 99)
+    assert haproxy.ask("show proc", haproxy.master_socket) == before
+    assert file.read() == good
+    assert only_the_file_is_there(haproxy)
+
+
+async def test_no_reload_while_too_many_old_workers_live(haproxy: HAProxyProcess, applier: Applier) -> None:
+    """One whose client holds its connection counts; when it has gone, the next reload goes on."""
+    with socket.create_connection((haproxy.address, haproxy.port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")  # and the rest never comes
+        await asyncio.sleep(0.1)
+        await applier.reload(haproxy.text("second"), 1)
+        with pytest.raises(ReloadPostponed, match="1 of at most 1 old workers"):
+            await applier.reload(haproxy.text("third"), 1)
+        assert await structure(haproxy) == "second"
+    master = Master(HAProxySocket(haproxy.master_socket, 5.0), 10.0)
+    async with asyncio.timeout(10):
+        while (await master.processes()).old_workers:  # noqa: ASYNC110  what is waited for happens in another process
+            await asyncio.sleep(0.05)
+    await applier.reload(haproxy.text("third"), 1)
+    assert await structure(haproxy) == "third"
 
 
 async def test_without_a_good_copy_the_text_from_before_is_put_back(
@@ -132,7 +164,7 @@ async def test_without_a_good_copy_the_text_from_before_is_put_back(
     """The first reload of a daemon that took over somebody's HAProxy may fail, too."""
     before = file.read()
     with taken_port() as (address, port), pytest.raises(ReloadFailed):
-        await applier.reload(haproxy.text("second", "frontend more", f"bind {address}:{port}"))
+        await applier.reload(haproxy.text("second", "frontend more", f"bind {address}:{port}"), 99)
     assert file.read() == before
     assert file.read_good() is None
 
@@ -140,9 +172,9 @@ async def test_without_a_good_copy_the_text_from_before_is_put_back(
 async def test_mode_and_owner_of_the_file_stay(haproxy: HAProxyProcess, applier: Applier) -> None:
     """Through a reload that works and one that is refused."""
     haproxy.config.chmod(0o604)
-    await applier.reload(haproxy.text("second"))
+    await applier.reload(haproxy.text("second"), 99)
     with contextlib.suppress(ConfigRefused):
-        await applier.reload(haproxy.text("third", "bogus"))
+        await applier.reload(haproxy.text("third", "bogus"), 99)
     after = haproxy.config.stat()
     assert (after.st_mode & 0o777, after.st_uid) == (0o604, os.geteuid())
 
@@ -154,7 +186,7 @@ async def test_the_same_text_is_reloaded_without_a_write(
     text = haproxy.text("second")
     file.write(text)
     inode = haproxy.config.stat().st_ino
-    applied = await applier.reload(text)
+    applied = await applier.reload(text, 99)
     assert await structure(haproxy) == "second"
     assert haproxy.config.stat().st_ino == inode
     assert applied.install_s == 0.0
@@ -183,7 +215,7 @@ async def test_a_haproxy_that_is_down_changes_nothing(
     haproxy.stop()
     text = haproxy.text("second", f"{PAGE} second")
     with pytest.raises(ProxyUnreachable, match=r"master\.sock"):
-        await applier.reload(text)
+        await applier.reload(text, 99)
     assert file.read() == before
     await applier.follow(text)
     haproxy.start()
@@ -193,7 +225,7 @@ async def test_a_haproxy_that_is_down_changes_nothing(
 async def test_a_missing_good_copy_is_no_failure_of_the_reload(haproxy: HAProxyProcess, tmp_path: Path) -> None:
     """HAProxy runs the text: that its copy could not be kept is logged."""
     applier = applier_of(haproxy, ConfigFile(haproxy.config, tmp_path / "nowhere"))
-    await applier.reload(haproxy.text("second"))
+    await applier.reload(haproxy.text("second"), 99)
     assert await structure(haproxy) == "second"
 
 
@@ -203,7 +235,7 @@ async def test_a_stop_before_the_installation_leaves_the_old_file(
     """A check that was under way is killed, and its candidate is gone."""
     before = file.read()
     slow = script(tmp_path / "slow", f"touch {tmp_path}/started; sleep 600")
-    task = asyncio.create_task(applier_of(haproxy, file, slow).reload(haproxy.text("second")))
+    task = asyncio.create_task(applier_of(haproxy, file, slow).reload(haproxy.text("second"), 99))
     await until((tmp_path / "started").exists)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -217,7 +249,7 @@ async def test_a_stop_after_the_installation_leaves_the_new_file(
 ) -> None:
     """It is whole and checked, HAProxy was asked to load it, and nobody called it good without a proof."""
     text = haproxy.text("second")
-    task = asyncio.create_task(applier.reload(text))
+    task = asyncio.create_task(applier.reload(text, 99))
     await until(lambda: file.read() == text)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -229,12 +261,12 @@ async def test_a_stop_after_the_installation_leaves_the_new_file(
 
 async def test_a_restore_that_fails_tells_both(haproxy: HAProxyProcess, applier: Applier) -> None:
     """The reload's failure and the reason why the good text is not back."""
-    await applier.reload(haproxy.text("second"))
+    await applier.reload(haproxy.text("second"), 99)
     good = haproxy.config.parent / "state" / "haproxy.cfg.good"
     good.unlink()
     good.mkdir()
-    with taken_port() as (address, port), pytest.raises(ConfigFileError, match=r"could not be put back.*directory"):
-        await applier.reload(haproxy.text("third", "frontend more", f"bind {address}:{port}"))
+    with pytest.raises(ConfigFileError, match=r"could not be put back.*directory"):
+        await applier.reload(haproxy.text("third", "frontend more", unbindable(haproxy)), 99)
     assert page(haproxy).startswith("<html>")
 
 
@@ -307,6 +339,11 @@ def script(path: Path, body: str) -> str:
     path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
+
+
+def unbindable(haproxy: HAProxyProcess) -> str:
+    """Return a line that `haproxy -c` accepts and no worker can start with."""
+    return f"bind unix@{haproxy.config.parent}/absent/page.sock"
 
 
 @contextlib.contextmanager

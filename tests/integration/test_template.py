@@ -119,13 +119,14 @@ async def test_haproxy_runs_what_was_desired(balancer: Balancer) -> None:
     ready = Server("ready", 7, ip_address("127.0.0.1"), 9, 256, AdminState.READY)
     servers = (
         ready,
-        replace(ready, name="draining", id=8, state=AdminState.DRAIN),
+        replace(ready, name="draining", id=8, weight=0, state=AdminState.DRAIN),
         replace(ready, name="off", id=2**31 - 1, weight=0, state=AdminState.MAINT),
         replace(ready, name="v6", id=9, address=ip_address("::1"), weight=1),
     )
     balancer.start(*servers)
     running = await observe(HAProxySocket(balancer.haproxy.runtime_socket, 5.0))
-    assert compare(Desired(STRUCTURE, (Backend("nodes", servers),)), running) == Nothing()
+    desired = Desired(STRUCTURE, (Backend("nodes", servers),), "")
+    assert compare(desired, running, None) == Nothing()
 
 
 async def test_what_a_server_is_told_of_the_client(balancer: Balancer, web_server: Callable[..., WebServer]) -> None:
@@ -236,7 +237,7 @@ async def test_reloads_cost_no_request(balancer: Balancer, web_server: Callable[
     applier = Applier(file, Checker(BINARY, 10.0), master, time.monotonic)
     async with loaded(balancer, rate=300.0) as load:
         for number in range(10):
-            await applier.reload(balancer.text(*lines, structure=f"{number:016x}"))
+            await applier.reload(balancer.text(*lines, structure=f"{number:016x}"), 99)
             await asyncio.sleep(0.2)
     assert (await master.processes()).reloads == 10
     assert len(load.samples) > 300

@@ -26,11 +26,13 @@ PURE_CORE = frozenset(
         "rosterd.parse",
         "rosterd.plan",
         "rosterd.policy",
+        "rosterd.proxy.actions",
         "rosterd.proxy.commands",
         "rosterd.render",
         "rosterd.report",
         "rosterd.roster",
         "rosterd.serf.endpoints",
+        "rosterd.server_lines",
         "rosterd.serf.protocol",
         "rosterd.serf.session",
         "rosterd.settings",
@@ -44,6 +46,7 @@ ADAPTERS = frozenset(
         "rosterd.logs",
         "rosterd.proxy",
         "rosterd.proxy.apply",
+        "rosterd.proxy.binds",
         "rosterd.proxy.config_file",
         "rosterd.proxy.reload",
         "rosterd.proxy.socket",
@@ -63,6 +66,8 @@ LOOP = frozenset(
         "rosterd.controller",
         "rosterd.edits",
         "rosterd.journal",
+        "rosterd.observer",
+        "rosterd.runtime",
     }
 )
 OUTSIDE = frozenset({"rosterd.app", "rosterd.cli", "rosterd.console"})

@@ -14,10 +14,11 @@ RUNNING = Running(
     "digest",
     {
         "nodes": {
-            name: RunningServer(name, number, IPv4Address("10.0.0.1"), 80, 1, AdminState.READY, up=up)
+            name: RunningServer(name, number, IPv4Address("10.0.0.1"), 80, 1, AdminState.READY, up=up, checked=True)
             for number, (name, up) in enumerate({"web-1": True, "web-2": False}.items(), 1)
         }
     },
+    {},
 )
 
 
@@ -75,7 +76,14 @@ class TestObserved:
             whole.append(observed.is_whole)
         assert whole == [False, False, True]
         assert observed.health_score == 3
-        assert observed.answering == {("nodes", "web-1"): True, ("nodes", "web-2"): False}
+
+    def test_whether_those_answer_who_are_not_alive(self) -> None:
+        """The health of the others is no matter of ours."""
+        observed = Observed(0)
+        observed.see(RUNNING)
+        observed.snapshot = Snapshot((record("web-1"), record("web-2", status="failed")), 0)
+        observed.take_snapshot(1.0, served=EVERYBODY)
+        assert observed.answering == {("nodes", "web-2"): False}
 
     def test_a_reply_is_taken_once(self) -> None:
         """Taking it again changes nothing; an equal one that is newer is taken, so that time goes on."""

@@ -24,12 +24,12 @@ from rosterd.model import (
 from rosterd.plan import compare
 
 WEB_1 = Server("web-1", 7, IPv4Address("10.0.0.1"), 80, 100, AdminState.READY)
-DESIRED = Desired("digest", (Backend("nodes", (WEB_1,)),))
+DESIRED = Desired("digest", (Backend("nodes", (WEB_1,)),), "")
 
 
 def as_haproxy_shows(server: Server) -> RunningServer:
-    """Return the server as HAProxy shows it once it has loaded our file: a draining one stands there with weight 0."""
-    draining = server.state is AdminState.DRAIN
+    """Return the server as HAProxy shows it: one that its tag drains has weight 0 there and no state of its own."""
+    draining = server.state is AdminState.DRAIN and server.weight == 0
     return RunningServer(
         name=server.name,
         id=server.id,
@@ -38,6 +38,7 @@ def as_haproxy_shows(server: Server) -> RunningServer:
         weight=0 if draining else server.weight,
         state=AdminState.READY if draining else server.state,
         up=True,
+        checked=True,
     )
 
 
@@ -48,24 +49,24 @@ def loaded(desired: Desired) -> Running:
         for backend in desired.backends
         if backend.servers
     }
-    return Running("2.6.12", 4711, desired.structure, backends)
+    return Running("2.6.12", 4711, desired.structure, backends, {})
 
 
 def reasons(desired: Desired, running: Running) -> list[tuple[ReasonKind, str]]:
     """Return the reasons of a plan that reloads."""
-    plan = compare(desired, running)
+    plan = compare(desired, running, None)
     assert isinstance(plan, Reload)
     return [(reason.kind, reason.detail) for reason in plan.reasons]
 
 
 def with_server(server: Server) -> Desired:
     """Return a desired state of this one server."""
-    return Desired("digest", (Backend("nodes", (server,)),))
+    return Desired("digest", (Backend("nodes", (server,)),), "")
 
 
 def running_as(shown: RunningServer) -> Running:
     """Return what a HAProxy runs that has this one server."""
-    return Running("2.6.12", 4711, "digest", {"nodes": {shown.name: shown}})
+    return Running("2.6.12", 4711, "digest", {"nodes": {shown.name: shown}}, {})
 
 
 class TestNothing:
@@ -73,36 +74,41 @@ class TestNothing:
 
     def test_what_was_loaded(self) -> None:
         """A HAProxy that has loaded the file is left alone."""
-        assert compare(DESIRED, loaded(DESIRED)) == Nothing()
+        assert compare(DESIRED, loaded(DESIRED), None) == Nothing()
 
     def test_health(self) -> None:
         """A server that HAProxy sees down is as desired as one that is up."""
-        assert compare(DESIRED, running_as(replace(as_haproxy_shows(WEB_1), up=False))) == Nothing()
+        assert compare(DESIRED, running_as(replace(as_haproxy_shows(WEB_1), up=False)), None) == Nothing()
 
     def test_a_backend_without_servers(self) -> None:
         """HAProxy does not list it."""
-        assert compare(Desired("digest", (Backend("nodes", ()),)), Running("3.0", 1, "digest", {})) == Nothing()
+        assert (
+            compare(Desired("digest", (Backend("nodes", ()),), ""), Running("3.0", 1, "digest", {}, {}), None)
+            == Nothing()
+        )
 
     def test_backends_of_others(self) -> None:
         """A template may have backends of its own, whose servers are not ours."""
         running = loaded(DESIRED)
         own = {**running.backends, "letsencrypt": {"local": as_haproxy_shows(WEB_1)}}
-        assert compare(DESIRED, replace(running, backends=own)) == Nothing()
+        assert compare(DESIRED, replace(running, backends=own), None) == Nothing()
 
-    @pytest.mark.parametrize("weight", [0, 50, 100])
-    @pytest.mark.parametrize(
-        ("state", "shown"), [(AdminState.READY, 0), (AdminState.DRAIN, 0), (AdminState.DRAIN, 100)]
-    )
-    def test_a_draining_server_in_any_of_its_forms(self, weight: int, state: AdminState, shown: int) -> None:
-        """From the file with weight 0, or drained by hand on the socket: no new request in either case."""
-        desired = with_server(replace(WEB_1, state=AdminState.DRAIN, weight=weight))
-        running = running_as(replace(as_haproxy_shows(WEB_1), state=state, weight=shown))
-        assert compare(desired, running) == Nothing()
+    @pytest.mark.parametrize("state", [AdminState.DRAIN, AdminState.MAINT])
+    def test_a_server_that_its_tag_takes_out(self, state: AdminState) -> None:
+        """It has no weight, in the file and in HAProxy."""
+        desired = with_server(replace(WEB_1, state=state, weight=0))
+        assert compare(desired, loaded(desired), None) == Nothing()
+
+    @pytest.mark.parametrize("state", [AdminState.DRAIN, AdminState.MAINT])
+    def test_a_server_that_was_taken_out_by_hand(self, state: AdminState) -> None:
+        """It keeps its weight, and the state that somebody gave it."""
+        desired = with_server(replace(WEB_1, state=state))
+        assert compare(desired, running_as(replace(as_haproxy_shows(WEB_1), state=state)), None) == Nothing()
 
     def test_a_ready_server_with_weight_0(self) -> None:
         """Which is what a draining one looks like."""
         desired = with_server(replace(WEB_1, weight=0))
-        assert compare(desired, loaded(desired)) == Nothing()
+        assert compare(desired, loaded(desired), None) == Nothing()
 
 
 class TestReload:
@@ -125,7 +131,7 @@ class TestReload:
 
     def test_a_server_too_many(self) -> None:
         """Ours, of an earlier state, or one that somebody added by hand."""
-        desired = Desired("digest", (Backend("nodes", ()),))
+        desired = Desired("digest", (Backend("nodes", ()),), "")
         assert reasons(desired, loaded(DESIRED)) == [(ReasonKind.SERVER_REMOVED, "nodes/web-1")]
 
     @pytest.mark.parametrize(
@@ -150,18 +156,18 @@ class TestReload:
     @pytest.mark.parametrize(
         ("wanted", "state", "weight", "detail"),
         [
-            (AdminState.DRAIN, AdminState.READY, 100, "state ready to drain"),
-            (AdminState.DRAIN, AdminState.MAINT, 0, "state maint to drain"),
-            (AdminState.MAINT, AdminState.READY, 100, "state ready to maint"),
-            (AdminState.MAINT, AdminState.DRAIN, 100, "state drain to maint"),
+            (AdminState.DRAIN, AdminState.READY, 100, "weight 100 to 0"),
+            (AdminState.DRAIN, AdminState.MAINT, 0, "state maint to ready"),
+            (AdminState.MAINT, AdminState.READY, 100, "weight 100 to 0, state ready to maint"),
+            (AdminState.MAINT, AdminState.DRAIN, 100, "weight 100 to 0, state drain to maint"),
         ],
     )
     def test_a_state_that_an_operator_asks_for(
         self, wanted: AdminState, state: AdminState, weight: int, detail: str
     ) -> None:
-        """It is called by its name, not by the weight that stands for it."""
+        """A drain is weight 0 in HAProxy, and maintenance is that and its own state."""
         running = running_as(replace(as_haproxy_shows(WEB_1), state=state, weight=weight))
-        assert reasons(with_server(replace(WEB_1, state=wanted)), running) == [
+        assert reasons(with_server(replace(WEB_1, state=wanted, weight=0)), running) == [
             (ReasonKind.SERVER_CHANGED, f"nodes/web-1: {detail}")
         ]
 
@@ -173,9 +179,10 @@ class TestReload:
                 Backend("nodes", (replace(WEB_1, name="a"), replace(WEB_1, name="b", weight=1))),
                 Backend("cache", (replace(WEB_1, name="c"),)),
             ),
+            "",
         )
         running = loaded(
-            Desired("old", (Backend("nodes", tuple(replace(WEB_1, name=name) for name in ("b", "y", "x"))),))
+            Desired("old", (Backend("nodes", tuple(replace(WEB_1, name=name) for name in ("b", "y", "x"))),), "")
         )
         assert [kind for kind, _ in reasons(desired, running)] == [
             ReasonKind.STRUCTURE,
@@ -202,7 +209,7 @@ servers = st.builds(
 )
 backends = st.lists(servers, max_size=3, unique_by=lambda server: server.name).map(tuple)
 desires = st.builds(
-    lambda structure, nodes, cache: Desired(structure, (Backend("nodes", nodes), Backend("cache", cache))),
+    lambda structure, nodes, cache: Desired(structure, (Backend("nodes", nodes), Backend("cache", cache)), ""),
     st.text("0123456789abcdef", min_size=16, max_size=16),
     backends,
     backends,
@@ -215,7 +222,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     "port": lambda shown: replace(shown, port=shown.port % 65535 + 1),
     "weight": lambda shown: replace(shown, weight=(shown.weight + 1) % 257),
     "state": lambda shown: replace(
-        shown, state=AdminState.READY if shown.state is AdminState.MAINT else AdminState.MAINT, weight=shown.weight or 1
+        shown, state=AdminState.READY if shown.state is AdminState.MAINT else AdminState.MAINT
     ),
 }
 
@@ -223,7 +230,7 @@ MUTATIONS: Mapping[str, Mutation] = {
 @given(desires)
 def test_what_was_loaded_needs_nothing(desired: Desired) -> None:
     """Whatever is desired: a reload is followed by peace."""
-    assert compare(desired, loaded(desired)) == Nothing()
+    assert compare(desired, loaded(desired), None) == Nothing()
 
 
 @given(desires.filter(lambda desired: any(backend.servers for backend in desired.backends)), st.data())
@@ -234,18 +241,18 @@ def test_any_one_change_is_found_and_named(desired: Desired, data: st.DataObject
     name = data.draw(st.sampled_from(sorted(running.backends[service])))
     field = data.draw(st.sampled_from(sorted(MUTATIONS)))
     changed = {**running.backends[service], name: MUTATIONS[field](running.backends[service][name])}
-    plan = compare(desired, replace(running, backends={**running.backends, service: changed}))
+    plan = compare(desired, replace(running, backends={**running.backends, service: changed}), None)
     assert isinstance(plan, Reload)
     (reason,) = plan.reasons
     assert reason.kind is ReasonKind.SERVER_CHANGED
     assert reason.detail.startswith(f"{service}/{name}: ")
-    assert field in reason.detail or (field == "weight" and "to drain" in reason.detail)
+    assert field in reason.detail
 
 
 @given(desires, desires)
 def test_a_plan_is_nothing_or_has_reasons(one: Desired, other: Desired) -> None:
     """Between any two states; and there are none only where both serve the same."""
-    plan = compare(one, loaded(other))
+    plan = compare(one, loaded(other), None)
     if isinstance(plan, Nothing):
         assert loaded(one).backends == loaded(other).backends
         assert one.structure == other.structure

@@ -257,11 +257,11 @@ class TestUpdated:
     """Tags decide again."""
 
     def test_the_line_follows_and_keeps_its_id(self) -> None:
-        """Port, weight, state and address may all change; for HAProxy it is the same server."""
+        """Port, weight, state and address may all change; for HAProxy it is the same server, out without weight."""
         balancer = Balancer()
         before = server(balancer.hears(0, web(1)))
         after = server(balancer.hears(1, record("web-1", "10.0.0.9", port="81", weight="3", state="drain")))
-        assert after == Server("web-1", before.id, IPv4Address("10.0.0.9"), 81, 3, AdminState.DRAIN)
+        assert after == Server("web-1", before.id, IPv4Address("10.0.0.9"), 81, 0, AdminState.DRAIN)
 
     def test_a_member_that_changes_its_role_changes_the_service(self) -> None:
         """It leaves the one and enters the other in the same decision."""
@@ -528,16 +528,16 @@ class TestInheritedLines:
 
     def test_the_servers_of_known_services_that_have_an_address(self) -> None:
         """Others are none of ours, or cannot be written again."""
-        ours = RunningServer("web-1", 5, IPv4Address("10.0.0.1"), 80, 7, AdminState.MAINT, up=False)
-        socket = RunningServer("socket", 6, None, 0, 1, AdminState.READY, up=True)
-        running = Running("2.6", 1, "", {"nodes": {"web-1": ours, "socket": socket}, "other": {"web-1": ours}})
+        ours = RunningServer("web-1", 5, IPv4Address("10.0.0.1"), 80, 7, AdminState.MAINT, up=False, checked=True)
+        socket = RunningServer("socket", 6, None, 0, 1, AdminState.READY, up=True, checked=True)
+        running = Running("2.6", 1, "", {"nodes": {"web-1": ours, "socket": socket}, "other": {"web-1": ours}}, {})
         assert inherited_lines(running, (NODES,)) == {
             "nodes": {"web-1": Server("web-1", 5, IPv4Address("10.0.0.1"), 80, 7, AdminState.MAINT)}
         }
 
     def test_a_service_without_servers_has_no_lines(self) -> None:
         """HAProxy leaves such a backend out of its answer."""
-        assert inherited_lines(Running("2.6", 1, "", {}), (NODES,)) == {"nodes": {}}
+        assert inherited_lines(Running("2.6", 1, "", {}, {}), (NODES,)) == {"nodes": {}}
 
 
 # --- laws -------------------------------------------------------------------------------------------------------

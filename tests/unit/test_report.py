@@ -21,10 +21,13 @@ from rosterd.model import (
     Reason,
     ReasonKind,
     Reload,
+    RemoveServer,
     Running,
     RunningServer,
     Runtime,
+    SetWeight,
     Status,
+    Wait,
 )
 from rosterd.parse import printable
 from rosterd.policy import View, decide
@@ -52,6 +55,8 @@ EARLY = Report(
     proxy_error="not reached yet",
     blueprint_error="",
     action_error="",
+    file_lags=False,
+    departed={},
     reloads=0,
     reloads_failed=0,
     last_reload=None,
@@ -68,7 +73,7 @@ def at_work() -> Report:
     fallen = (record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2", "failed"), record("bad", port="x"))
     table, _ = advance(table, (*fallen, record("web-3", "10.0.0.1")), 50.0, served=EVERYBODY)
     decision = decide(table, (NODES,), View(first.lines, {}, 0), PolicySettings(), 60)
-    seen = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False)
+    seen = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
     return replace(
         EARLY,
         complete=True,
@@ -76,7 +81,7 @@ def at_work() -> Report:
         decision=decision,
         plan=Nothing(),
         structure="digest",
-        running=Running("2.6.12", 99, "digest", {"nodes": {"web-1": seen}}),
+        running=Running("2.6.12", 99, "digest", {"nodes": {"web-1": seen}}, {}),
         agent_error="",
         agent_since=91.5,
         proxy_error="",
@@ -125,6 +130,7 @@ class TestStatus:
                             "state": "ready",
                             "up": False,
                             "held": "",
+                            "by_hand": False,
                         },
                         {
                             "name": "web-2",
@@ -135,14 +141,17 @@ class TestStatus:
                             "state": "ready",
                             "up": None,
                             "held": "failed",
+                            "by_hand": False,
                         },
                     ],
+                    "leaving": [],
                 }
             ],
             "guard": "",
             "displaced": [{"service": "nodes", "server": "web-3", "by": "web-1"}],
             "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
-            "plan": {"action": "nothing", "reasons": [], "commands": []},
+            "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},
+            "file": {"level": True},
             "blueprint": {"structure": "digest", "error": ""},
             "action_error": "",
             "reloads": 3,
@@ -224,17 +233,30 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("plan", "shown"),
         [
-            (None, {"action": "unknown", "reasons": [], "commands": []}),
-            (Nothing(), {"action": "nothing", "reasons": [], "commands": []}),
-            (Runtime(("set weight a/b 1",)), {"action": "runtime", "reasons": [], "commands": ["set weight a/b 1"]}),
+            (None, {"action": "unknown", "reasons": [], "commands": [], "waits": []}),
+            (Nothing(), {"action": "nothing", "reasons": [], "commands": [], "waits": []}),
             (
-                Reload((Reason(ReasonKind.SERVER_REMOVED, "nodes/web-1"),)),
-                {"action": "reload", "reasons": [{"kind": "server_removed", "detail": "nodes/web-1"}], "commands": []},
+                Runtime((SetWeight("a", "b", 1),), (Wait("a", "c", "its first check"),)),
+                {
+                    "action": "runtime",
+                    "reasons": [],
+                    "commands": ["set server a/b weight 1"],
+                    "waits": [{"service": "a", "server": "c", "for": "its first check"}],
+                },
+            ),
+            (
+                Reload((Reason(ReasonKind.SERVER_REMOVED, "nodes/web-1"),), (RemoveServer("a", "b"),)),
+                {
+                    "action": "reload",
+                    "reasons": [{"kind": "server_removed", "detail": "nodes/web-1"}],
+                    "commands": ["del server a/b"],
+                    "waits": [],
+                },
             ),
         ],
     )
     def test_each_form(self, plan: Plan | None, shown: dict[str, object]) -> None:
-        """Always the same three fields."""
+        """Always the same four fields."""
         assert as_json(plan_json(plan)) == shown
 
 

@@ -11,13 +11,15 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from rosterd.errors import ConfigFileError, ProxyError
+from rosterd.errors import ConfigFileError, ProxyError, ReloadPostponed
+from rosterd.proxy.binds import try_new_binds
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master, ReloadProof, check
 
@@ -61,14 +63,20 @@ class Applier:
         self._master = master
         self._clock = clock
 
-    async def reload(self, text: str) -> Applied:
+    async def reload(self, text: str, most_old_workers: int) -> Applied:
         """Make HAProxy run `text`, proven.
 
-        Raises `ProxyUnreachable`, `ConfigRefused`, `ProxyBinaryError` or `ConfigFileError` with nothing changed;
-        `ReloadFailed` or `ProxyGarbled` with the last good file back in its place.
+        Raises `ReloadPostponed` while so many old workers still run, `ProxyUnreachable`, `ConfigRefused`,
+        `ProxyBinaryError` or `ConfigFileError`, all with nothing changed; `ReloadFailed` or `ProxyGarbled` with the
+        last good file back in its place.
         """
         before = self._file.read()
         processes = await self._master.processes()
+        if len(processes.old_workers) >= most_old_workers:
+            raise ReloadPostponed(
+                f"{len(processes.old_workers)} of at most {most_old_workers} old workers still finish their connections"
+            )
+        self._try_new_binds(text)
         followed = await self.follow(text)
         started = self._clock()
         try:
@@ -80,6 +88,13 @@ class Applier:
         self.confirm(text)
         warnings = tuple(dict.fromkeys((*followed.warnings, *proof.warnings)))  # both often say the same
         return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s)
+
+    def _try_new_binds(self, text: str) -> None:
+        """Where it is not known what HAProxy runs, its own ports would look taken: then nothing is tried."""
+        with contextlib.suppress(ConfigFileError):
+            held = self._file.read_good()
+            if held is not None:
+                try_new_binds(text, held, self._file.path)
 
     async def has_worker(self) -> bool:
         """Whether the master answers and has a worker."""

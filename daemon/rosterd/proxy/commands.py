@@ -29,6 +29,9 @@ RELOAD = "reload"
 OBSERVE = f"{SHOW_INFO};{SHOW_SERVERS}"
 """Both in one line, so that both answers come from the same worker."""
 
+SHOW_SERVER_STAT = "show stat -1 4 -1"
+OBSERVE_WITH_SESSIONS = f"{OBSERVE};{SHOW_SERVER_STAT}"
+
 STRUCTURE_MARK = "rosterd:"
 """How the description of a configuration of ours starts; the digest of its structure follows."""
 
@@ -47,10 +50,12 @@ class Info:
 
 
 def parse_observation(text: str) -> Running:
-    """The answer to `OBSERVE`: that of `show info`, a blank line, that of `show servers state`."""
-    info_text, blank, servers_text = text.lstrip("\n").partition("\n\n")
+    """The answer to `OBSERVE` or `OBSERVE_WITH_SESSIONS`: those of its commands, with a blank line after each."""
+    info_text, blank, rest = text.lstrip("\n").partition("\n\n")
     if not blank:
         raise _garbled(OBSERVE, _last_line(text))
+    servers_text, blank, stat_text = rest.lstrip("\n").partition("\n\n")
+    servers_text += blank
     info = parse_info(info_text)
     marked = info.description.startswith(STRUCTURE_MARK)
     return Running(
@@ -58,6 +63,7 @@ def parse_observation(text: str) -> Running:
         pid=info.pid,
         structure=info.description.removeprefix(STRUCTURE_MARK) if marked else "",
         backends=parse_servers_state(servers_text),
+        sessions=parse_sessions(stat_text) if stat_text.strip() else {},
     )
 
 
@@ -90,12 +96,18 @@ _STATE_COLUMNS = (
     "srv_admin_state",
     "srv_uweight",
     "srv_port",
+    "srv_check_result",
+    "srv_check_state",
 )
 
 # Bits of srv_admin_state. 0x04 says that the file had the server disabled, and stays when somebody enables it: only
 # the bits here keep it out. Forced, inherited from a tracked server, and for want of an address; forced, inherited.
 _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
+
+# A bit of srv_check_state: checks are switched on. And the srv_check_result of one that has not spoken yet.
+_CHECK_ENABLED = 0x04
+_CHECK_UNKNOWN = 0
 
 # Values of srv_op_state that let traffic in: starting (slowstart) and running, but not stopped (0) or stopping (3).
 _UP_STATES = frozenset({1, 2})
@@ -129,7 +141,30 @@ def _server(row: Mapping[str, str]) -> RunningServer:
         weight=_number(SHOW_SERVERS, row["srv_uweight"]),
         state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
         up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
+        checked=not _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_ENABLED
+        or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
     )
+
+
+_STAT_COLUMNS = ("pxname", "svname", "qcur", "scur")
+
+
+def parse_sessions(text: str) -> Mapping[tuple[str, str], int]:
+    """The answer to `show stat` for servers: requests under way to each (service, server), queued ones included."""
+    _check_ending(SHOW_SERVER_STAT, text)
+    header, *lines = [line for line in text.splitlines() if line]
+    columns = header.removeprefix("# ").split(",")
+    if not set(_STAT_COLUMNS) <= set(columns):
+        raise _garbled(SHOW_SERVER_STAT, header)
+    places = [columns.index(column) for column in _STAT_COLUMNS]
+    sessions: dict[tuple[str, str], int] = {}
+    for line in lines:
+        values = line.split(",")
+        if len(values) <= max(places):
+            raise _garbled(SHOW_SERVER_STAT, line)
+        service, server, queued, running = (values[place] for place in places)
+        sessions[service, server] = _number(SHOW_SERVER_STAT, queued) + _number(SHOW_SERVER_STAT, running)
+    return sessions
 
 
 def _admin_state(bits: int) -> AdminState:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rosterd.errors import ProxyUnreachable
-from rosterd.model import Running
+from rosterd.model import Action, Running
 from rosterd.proxy import commands
+from rosterd.proxy.actions import Result, batch, lines_of, result_of, split_replies
 
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes; `show servers state` of 10,000 servers takes a fiftieth of it."""
@@ -67,6 +69,25 @@ class HAProxySocket:
             if len(answer) > LONGEST_ANSWER:
                 raise ProxyUnreachable(f"HAProxy's socket {self.path} answered with more than {LONGEST_ANSWER} bytes")
         return bytes(answer)
+
+
+async def observe_with_sessions(socket: HAProxySocket) -> Running:
+    """The same with `sessions`, which costs HAProxy and us several times as much."""
+    return commands.parse_observation(await socket.ask(commands.OBSERVE_WITH_SESSIONS))
+
+
+async def carry_out(socket: HAProxySocket, actions: Sequence[Action]) -> tuple[Result, ...]:
+    """Have HAProxy carry out actions, in order, and say what came of each.
+
+    Raises `ProxyUnreachable` or `ProxyGarbled`: then it is not known which of them were carried out.
+    """
+    lines = [lines_of(action) for action in actions]
+    flat = [line for action_lines in lines for line in action_lines]
+    replies = iter(split_replies(await socket.ask(batch(flat)), len(flat)))
+    return tuple(
+        result_of(action, [next(replies) for _ in action_lines])
+        for action, action_lines in zip(actions, lines, strict=True)
+    )
 
 
 async def observe(socket: HAProxySocket) -> Running:

@@ -118,6 +118,18 @@ class ProxySettings(_Section):
     server_timeout_s: PositiveSeconds = Field(60.0, description="A server's silence")
     keep_alive_timeout_s: PositiveSeconds = Field(10.0, description="An idle client connection")
     hard_stop_after_s: PositiveSeconds = Field(30.0, description="The end of an old worker")
+    apply: Literal["runtime", "reload"] = Field(
+        "runtime",
+        description="How changes of servers reach HAProxy: over its runtime socket, or by reloads alone",
+    )
+    drain_timeout_s: Seconds = Field(
+        30.0, description="How long a server that leaves may finish its requests; what runs then is cut"
+    )
+    check_spread_s: PositiveSeconds = Field(
+        0.005,
+        description="Over how long the first checks of new servers are spread; more spares HAProxy a burst when it "
+        "starts with thousands of servers, and a new server waits for its traffic so long",
+    )
     answer_timeout_s: PositiveSeconds = Field(2.0, description="Deadline of one question on a HAProxy socket")
     check_timeout_s: PositiveSeconds = Field(20.0, description="Deadline of `haproxy -c`")
     reload_timeout_s: PositiveSeconds = Field(20.0, description="Deadline of a reload and its proof")
@@ -130,6 +142,13 @@ class ReloadSettings(_Section):
     quiet_s: Seconds = Field(0.1, description="Reload when nothing more has changed for so long")
     longest_s: Seconds = Field(1.0, description="Reload at the latest so long after the first change")
     least_interval_s: Seconds = Field(0.5, description="Least time between two reloads")
+    most_old_workers: int = Field(
+        10, ge=1, description="No reload while so many old workers still finish their connections"
+    )
+    file_quiet_s: Seconds = Field(
+        0.5, description="The file follows changes made at run time when nothing more has changed for so long"
+    )
+    file_longest_s: Seconds = Field(5.0, description="The file follows at the latest so long after the first of them")
     backoff_first_s: PositiveSeconds = Field(1.0, description="First wait before a failed reload is tried again")
     backoff_longest_s: PositiveSeconds = Field(60.0, description="Longest wait before it is tried again")
 
@@ -178,7 +197,7 @@ class CheckSettings(_Section):
     path: str = Field("/", pattern=r"^/[A-Za-z0-9._~!$&()*+,;=:@/?-]*$", description="Its path")
     interval_s: PositiveSeconds = Field(2.0, description="Between two checks of a server that is up")
     fast_interval_s: PositiveSeconds = Field(0.1, description="While a server is on its way up or down")
-    down_interval_s: PositiveSeconds = Field(1.0, description="While it is down")
+    down_interval_s: PositiveSeconds = Field(0.25, description="While it is down")
     rise: int = Field(2, ge=1, le=100, description="So many good checks in a row bring a server up")
     fall: int = Field(3, ge=1, le=100, description="So many bad ones take it down")
 

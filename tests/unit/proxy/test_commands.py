@@ -32,6 +32,8 @@ COLUMNS = (
     "srv_admin_state",
     "srv_uweight",
     "srv_port",
+    "srv_check_result",
+    "srv_check_state",
 )
 
 
@@ -69,14 +71,14 @@ class TestObservation:
         local = IPv4Address("127.0.0.1")
         ready, drain, maint = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
         assert servers == {
-            "ready": RunningServer("ready", 17, local, 3001, 20, ready, up=False),
-            "drained": RunningServer("drained", 18, local, 3002, 0, ready, up=True),
-            "disabled": RunningServer("disabled", 19, local, 3003, 5, maint, up=False),
-            "v6": RunningServer("v6", 20, IPv6Address("::1"), 3004, 7, ready, up=True),
-            "last": RunningServer("last", 2147483647, local, 3005, 1, ready, up=True),
-            "by_hand": RunningServer("by_hand", 21, local, 3006, 9, drain, up=True),
-            "enabled_by_hand": RunningServer("enabled_by_hand", 22, local, 3007, 9, ready, up=True),
-            "unix_socket": RunningServer("unix_socket", 23, None, 0, 1, ready, up=True),
+            "ready": RunningServer("ready", 17, local, 3001, 20, ready, up=False, checked=True),
+            "drained": RunningServer("drained", 18, local, 3002, 0, ready, up=True, checked=False),
+            "disabled": RunningServer("disabled", 19, local, 3003, 5, maint, up=False, checked=False),
+            "v6": RunningServer("v6", 20, IPv6Address("::1"), 3004, 7, ready, up=True, checked=True),
+            "last": RunningServer("last", 2147483647, local, 3005, 1, ready, up=True, checked=True),
+            "by_hand": RunningServer("by_hand", 21, local, 3006, 9, drain, up=True, checked=True),
+            "enabled_by_hand": RunningServer("enabled_by_hand", 22, local, 3007, 9, ready, up=True, checked=True),
+            "unix_socket": RunningServer("unix_socket", 23, None, 0, 1, ready, up=True, checked=True),
         }
 
     def test_a_backend_without_servers_is_not_listed(self, version: str) -> None:

@@ -1,0 +1,133 @@
+"""The eyes of the loop: when to look at HAProxy, and what is learnt from a look.
+
+It writes what it sees into `Observed`. Rules:
+
+- A look is a whole one or none: what HAProxy runs is unknown from an error until the next good look.
+- Looks are rare while nothing happens, and quick after an action whose effect is waited for; they slow down as the wait
+  goes on, and never take more than a part of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from rosterd.errors import ProxyError
+from rosterd.model import Running
+from rosterd.observed import Observed
+from rosterd.proxy.socket import HAProxySocket, observe, observe_with_sessions
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S = 0.25
+"""How often an absent HAProxy is looked for."""
+
+QUICK_LOOK_S = 0.002
+SLOWEST_QUICK_LOOK_S = 0.1
+QUICK_LOOKS_GROW = 1.25
+LOOK_SHARE = 2.0
+"""The first look after an action comes after `QUICK_LOOK_S`, each next one later by this factor, up to the slowest;
+between two looks lies at least `LOOK_SHARE` times what the last one took."""
+
+SETTLE_WITHIN_S = 1.0
+SETTLE_STEP_S = 0.005
+"""How long the runtime socket may still be the old worker's after a proven reload, and how often that is asked. A slow
+answer gets more: two of its deadlines."""
+
+DEAF_AFTER_S = 10.0
+"""How long a HAProxy whose master says that it runs may be silent on its runtime socket."""
+
+
+class Observer:
+    """Looks at one HAProxy."""
+
+    def __init__(
+        self,
+        *,
+        observed: Observed,
+        runtime: HAProxySocket,
+        has_worker: Callable[[], Awaitable[bool]],
+        clock: Callable[[], float],
+    ) -> None:
+        """Wire it up; `has_worker` asks the master, `clock` is monotonic seconds."""
+        self.due_at = clock()
+        self.is_deaf = False
+        """Whether HAProxy runs, by its master's word, and does not answer where it is asked."""
+        self.was_away = False
+        """Whether the last look found a HAProxy that had been away, and did not just blink during a reload."""
+        self.is_stale = False
+        """Whether HAProxy was changed since the last look: nothing may be decided on what is known of it."""
+        self._observed = observed
+        self._runtime = runtime
+        self._has_worker = has_worker
+        self._clock = clock
+        self._quick_s = QUICK_LOOK_S
+        self._took_s = 0.0
+
+    async def look(self, interval_s: float) -> Running | None:
+        """Read what HAProxy runs; None when it does not tell. The next look is due after the interval."""
+        started = self._clock()
+        ask = observe_with_sessions if self._observed.departed else observe
+        self.was_away = False
+        self.is_stale = False
+        try:
+            running = await ask(self._runtime)
+        except ProxyError as error:
+            await self._miss(error)
+        else:
+            self._see(running)
+        now = self._clock()
+        self._took_s = now - started
+        self.due_at = now + (interval_s if self._observed.running else min(interval_s, LOOK_AGAIN_S))
+        return self._observed.running
+
+    def look_at_once(self) -> None:
+        """Have the next look now: something went wrong, or happened that is not ours."""
+        self.due_at = self._clock()
+
+    def acted(self) -> None:
+        """HAProxy was told something: what is known of it is stale until the next look, in a moment."""
+        self.is_stale = True
+        self.look_soon()
+
+    def hurry(self) -> None:
+        """HAProxy has changed, and what follows from that may follow soon: look in the shortest steps again."""
+        self._quick_s = QUICK_LOOK_S
+
+    def look_soon(self) -> None:
+        """Have the next look in a moment, a longer one each time: something is waited for."""
+        self.due_at = min(self.due_at, self._clock() + max(self._quick_s, LOOK_SHARE * self._took_s))
+        self._quick_s = min(SLOWEST_QUICK_LOOK_S, self._quick_s * QUICK_LOOKS_GROW)
+
+    async def look_for(self, pid: int, patience_s: float) -> None:
+        """Look until the new worker answers: the old one may do so on the runtime socket for a last moment."""
+        give_up_at = self._clock() + max(SETTLE_WITHIN_S, patience_s)
+        while self._clock() < give_up_at:
+            self._observed.running = None  # or the step from the old worker to ours would be told as a restart
+            running = await self.look(SETTLE_STEP_S)
+            if running is not None and running.pid == pid:
+                return
+            await asyncio.sleep(SETTLE_STEP_S)
+        self._observed.running = None
+
+    async def _miss(self, error: ProxyError) -> None:
+        observed, now = self._observed, self._clock()
+        observed.running = None
+        if observed.proxy.fails(now, str(error)):
+            log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
+        self.is_deaf = now >= observed.proxy.since + DEAF_AFTER_S and await self._has_worker()
+
+    def _see(self, running: Running) -> None:
+        now = self._clock()
+        observed, before = self._observed, self._observed.running
+        if observed.proxy.error:
+            after_s = round(now - observed.proxy.since, 3)
+            log.info("proxy.reached", pid=running.pid, version=running.version, after_s=after_s)
+            self.was_away = after_s > SETTLE_WITHIN_S
+        elif before is not None and before.pid != running.pid:
+            log.warning("proxy.restarted", pid=running.pid, was=before.pid)
+        self.is_deaf = False
+        observed.proxy.answers(now)
+        observed.see(running)

@@ -1,0 +1,122 @@
+"""Actions as lines for HAProxy's runtime socket, and its replies as outcomes. No I/O.
+
+Rules:
+
+- A line is made of words that were checked, one by one and in number: no blank, `;`, quote or escape can be in it, and
+  64 words, of which HAProxy 2.6.12 dies, cannot come about.
+- Replies carry no code. What says that it worked is listed here; every other text is a refusal, with the text.
+
+Source: HAProxy's management guide, "Unix Socket commands", 2.6 and 3.0; replies recorded from 2.6.12.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rosterd.errors import ProxyGarbled
+from rosterd.model import (
+    Action,
+    Address,
+    AddServer,
+    CutSessions,
+    RemoveServer,
+    SetEndpoint,
+    SetState,
+    SetWeight,
+)
+
+MOST_WORDS = 63
+_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]-]+")
+
+_PROMPT = "\n> "
+
+_DONE = re.compile(
+    r"|New server registered\."
+    r"|Server deleted\."
+    r"|No such server\.(?# of a removal: somebody was faster)"
+    r"|IP changed from '.*|port changed from '.*"
+    r"|no need to change the addr.*"
+)
+_BUSY = "Server still has connections attached to it, cannot remove it."
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """HAProxy did it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """HAProxy did not do it, and says why."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Not yet: the same may be asked again in a moment."""
+
+
+Result: TypeAlias = Done | Refused | Busy
+
+
+def lines_of(action: Action) -> tuple[str, ...]:
+    """The lines that carry out an action, in order."""
+    label = f"{action.service}/{action.name}"
+    match action:
+        case AddServer(_, server, options):
+            words = ("add", "server", label, _endpoint(server.address, server.port))
+            added = _line(*words, "id", str(server.id), "weight", "0", *options)
+            checks = [("check", "health"), ("agent-check", "agent")]
+            enabled = [_line("enable", what, label) for option, what in checks if option in options]
+            return (added, *enabled, _line("enable", "server", label))
+        case SetWeight(_, _, weight):
+            return (_line("set", "server", label, "weight", str(weight)),)
+        case SetEndpoint(_, _, address, port):
+            return (_line("set", "server", label, "addr", str(address), "port", str(port)),)
+        case SetState(_, _, state):
+            return (_line("set", "server", label, "state", state.value),)
+        case CutSessions():
+            return (_line("shutdown", "sessions", "server", label),)
+        case RemoveServer():
+            return (_line("del", "server", label),)
+
+
+def batch(lines: Sequence[str]) -> str:
+    """Lines as one: a prompt after each reply is what tells the replies apart."""
+    return ";".join(("prompt", *lines))
+
+
+def split_replies(text: str, number: int) -> tuple[str, ...]:
+    """The replies to a batch of so many lines. ProxyGarbled when there are more or fewer."""
+    first, *replies = text.split(_PROMPT)
+    if first or len(replies) != number + 1 or replies[-1]:
+        raise ProxyGarbled(f"HAProxy answered {max(0, len(replies) - 1)} of {number} commands: {text[-200:]!r}")
+    return tuple(reply.strip() for reply in replies[:-1])
+
+
+def result_of(action: Action, replies: Sequence[str]) -> Result:
+    """What came of an action, from the replies to its lines; the first that is no success counts."""
+    for reply in replies:
+        if reply == _BUSY:
+            return Busy()
+        missing = reply == "No such server." and not isinstance(action, RemoveServer)
+        if missing or not _DONE.fullmatch(reply):
+            return Refused(reply)
+    return Done()
+
+
+def _endpoint(address: Address, port: int) -> str:
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _line(*words: str) -> str:
+    if len(words) > MOST_WORDS:
+        raise ValueError(f"a command of {len(words)} words; HAProxy takes {MOST_WORDS}")
+    for word in words:
+        if not _WORD.fullmatch(word):
+            raise ValueError(f"{word!r} cannot be a word of a command")
+    return " ".join(words)

@@ -1,0 +1,75 @@
+"""The quick hand of the loop: changes of servers over HAProxy's runtime socket.
+
+It keeps what the running worker refused, since the same worker will refuse it again. Rules:
+
+- A refusal is told with HAProxy's own text, and makes the difference a reason to reload; a new worker is asked anew.
+- A socket that closes, hangs or answers garbage leaves it open what was done: the caller looks again.
+- A batch is bounded, so that one that is cut short leaves little to look for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from rosterd.model import Action, CutSessions
+from rosterd.proxy.actions import Busy, Done, Refused
+from rosterd.proxy.socket import HAProxySocket, carry_out
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 500
+MOST_KEPT = 10_000
+"""Refusals; a worker that refuses more than that is reloaded long before."""
+
+
+class RuntimeHand:
+    """Carries out actions on one HAProxy."""
+
+    def __init__(self, socket: HAProxySocket) -> None:
+        """Speak on this socket."""
+        self._socket = socket
+        self._refused: dict[Action, str] = {}
+        self._pid = 0
+
+    def refused_by(self, pid: int) -> Mapping[Action, str]:
+        """What the worker with this pid refused, and its words."""
+        return self._refused if pid == self._pid else {}
+
+    async def carry_out(self, actions: Sequence[Action], pid: int) -> tuple[Action, ...]:
+        """Have the worker do it; what it did.
+
+        Raises `ProxyUnreachable` or `ProxyGarbled`: then nothing is known of what it did.
+        """
+        if pid != self._pid:
+            self._pid, self._refused = pid, {}
+        done: list[Action] = []
+        for start in range(0, len(actions), MOST_AT_ONCE):
+            part = actions[start : start + MOST_AT_ONCE]
+            for action, result in zip(part, await carry_out(self._socket, part), strict=True):
+                match result:
+                    case Done():
+                        done.append(action)
+                        self._tell_cut(action)
+                    case Refused(text):
+                        self._take_refusal(action, text)
+                    case Busy():
+                        pass  # the plan asks again
+        return tuple(done)
+
+    def _take_refusal(self, action: Action, text: str) -> None:
+        log.warning(
+            "command.refused",
+            service=action.service,
+            server=action.name,
+            command=type(action).__name__,
+            error=text,
+            effect="HAProxy is reloaded instead",
+        )
+        if len(self._refused) < MOST_KEPT:
+            self._refused[action] = text
+
+    def _tell_cut(self, action: Action) -> None:
+        if isinstance(action, CutSessions):
+            log.warning("sessions.cut", service=action.service, server=action.name, sessions=action.sessions)

@@ -1,0 +1,173 @@
+"""The server lines of a configuration text: what of each can be said at run time.
+
+Pure. `add server` takes nothing from `default-server`, so a server that is added at run time must be given every option
+that its line in the file has. Here the rendered text is read back for that, and only for that. Rules:
+
+- Only words that mean the same on HAProxy's socket as in its file: a line with quotes, escapes or anything else that
+  the socket might read differently has an obstacle instead of options, and the server comes by a reload.
+- What differs between versions of HAProxy in these lines is in the tables below.
+- Never more words than HAProxy 2.6 survives.
+
+Sources: HAProxy's configuration manual, "Server and default-server options", and management guide, "add server".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+MOST_OPTIONS = 50
+"""HAProxy 2.6.12 dies of a command of 64 words; `add server NAME ENDPOINT id N weight N` takes some of them."""
+
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]-]+")
+
+_PROXIES = frozenset({"defaults", "frontend", "backend", "listen"})
+_OTHERS = frozenset({"global", "peers", "resolvers", "userlist", "mailers", "program", "http-errors", "ring", "cache"})
+_NEWER = frozenset({"log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "acme"})
+_SECTIONS = _PROXIES | _OTHERS | _NEWER
+
+# Given by us in each command, with a value of ours.
+_OWN_WITH_VALUE = frozenset({"id", "weight"})
+_OWN = frozenset({"disabled", "enabled"})
+
+_NEVER = frozenset(
+    {"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts", "redir", "stick", "non-stick"}
+)
+_SINCE = {"cookie": (3, 0)}
+
+_DEFAULTS = {"pool-max-conn": "-1"}
+"""Options for which a command has another default than the file: HAProxy 2.6 keeps no idle connection to a server that
+was added without `pool-max-conn`, and each request would open one."""
+
+_DYNAMIC_BALANCE = frozenset({"roundrobin", "leastconn", "first", "random"})
+_STATIC_BALANCE = frozenset({"static-rr"})
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """How a server is added at run time: with these options; or why it cannot be, in `obstacle`."""
+
+    options: tuple[str, ...]
+    obstacle: str
+
+
+@dataclass(slots=True)
+class _Section:
+    """A backend, a proxy of another kind, or the defaults that it starts from."""
+
+    defaults: list[str] = field(default_factory=list)
+    balance: str = ""
+    hash_type: str = ""
+    obstacle: str = ""
+    servers: dict[str, str] = field(default_factory=dict)
+
+    def derived(self) -> _Section:
+        return _Section(list(self.defaults), self.balance, self.hash_type, self.obstacle)
+
+
+class ServerLines:
+    """The server lines of one text, for one version of HAProxy."""
+
+    def __init__(self, text: str, version: str) -> None:
+        """Read the text; `version` as HAProxy tells it (`2.6.12-1+deb12u4`)."""
+        self._backends = _read(text)
+        self._version = _numbers(version)
+
+    def addition(self, service: str, server: str) -> Addition:
+        """How this server is added to the backend of this service."""
+        backend = self._backends.get(service)
+        line = backend.servers.get(server) if backend else None
+        if backend is None or line is None:
+            return Addition((), "the text has no such server line")
+        if obstacle := backend.obstacle or _balance_obstacle(backend):
+            return Addition((), obstacle)
+        if not _is_plain(line):
+            return Addition((), "its line has quotes or escapes")
+        # server NAME ENDPOINT option ...
+        words = list(_without_own([*backend.defaults, *line.split()[3:]]))
+        options = (*words, *(word for pair in _DEFAULTS.items() if pair[0] not in words for word in pair))
+        return Addition(options, self._option_obstacle(options))
+
+    def _option_obstacle(self, options: Sequence[str]) -> str:
+        if len(options) > MOST_OPTIONS:
+            return f"its line has {len(options)} options, and HAProxy takes {MOST_OPTIONS} at run time"
+        for word in options:
+            if word in _NEVER or self._version < _SINCE.get(word, (0, 0)):
+                return f"this HAProxy does not take '{word}' at run time"
+            if not _SAFE_WORD.fullmatch(word):
+                return f"{word!r} cannot be said at run time"
+        return ""
+
+
+def bind_lines(text: str) -> tuple[tuple[int, str], ...]:
+    """The addresses of all `bind` lines of a text, each with the number of its line."""
+    found: list[tuple[int, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if len(words) > 1 and words[0] == "bind":
+            found += [(number, address) for address in words[1].split(",")]
+    return tuple(found)
+
+
+def _read(text: str) -> Mapping[str, _Section]:
+    named: dict[str, _Section] = {}
+    backends: dict[str, _Section] = {}
+    last = current = _Section()
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if words[0] not in _SECTIONS:
+            _take(current, words, line)
+            continue
+        base = named.get(words[3], last) if len(words) > 3 and words[2] == "from" else last
+        current = _Section() if words[0] == "defaults" else base.derived()
+        if words[0] == "defaults":
+            last = named[words[1] if len(words) > 1 else ""] = current
+        elif words[0] in ("backend", "listen") and len(words) > 1:
+            backends[words[1]] = current
+    return backends
+
+
+def _take(section: _Section, words: list[str], line: str) -> None:
+    match words[0]:
+        case "server" if len(words) > 2:
+            section.servers[words[1]] = line
+        case "default-server" if _is_plain(line):
+            section.defaults += words[1:]
+        case "default-server":
+            section.obstacle = "its default-server line has quotes or escapes"
+        case "balance":
+            section.balance = words[1] if len(words) > 1 else ""
+        case "hash-type":
+            section.hash_type = words[1] if len(words) > 1 else ""
+
+
+def _is_plain(line: str) -> bool:
+    return not any(mark in line for mark in "\"'\\#")
+
+
+def _without_own(words: Sequence[str]) -> Iterator[str]:
+    rest = iter(words)
+    for word in rest:
+        if word in _OWN_WITH_VALUE:
+            next(rest, None)
+        elif word not in _OWN:
+            yield word
+
+
+def _balance_obstacle(backend: _Section) -> str:
+    algorithm = backend.balance.partition("(")[0]
+    if not algorithm or algorithm in _DYNAMIC_BALANCE:
+        return ""
+    if algorithm in _STATIC_BALANCE:
+        return f"'balance {algorithm}' takes no servers at run time"
+    if backend.hash_type != "consistent":
+        return f"'balance {algorithm}' takes servers at run time only with 'hash-type consistent'"
+    return ""
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,341 @@
+"""What rosterd relies on when it changes servers at run time: on the fake where that can be, and on a real HAProxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from rosterd.errors import ProxyError
+from rosterd.model import (
+    Action,
+    AddServer,
+    AdminState,
+    Backend,
+    CutSessions,
+    RemoveServer,
+    RunningServer,
+    Server,
+    SetEndpoint,
+    SetState,
+    SetWeight,
+)
+from rosterd.proxy.actions import Busy, Done, Refused, Result
+from rosterd.proxy.socket import HAProxySocket, carry_out, observe, observe_with_sessions
+from rosterd.render import compile_template, render
+from rosterd.server_lines import MOST_OPTIONS, ServerLines
+from rosterd.settings import ProxySettings, ServiceSettings
+from tests.balancer import TEMPLATE
+from tests.haproxy_fake import HAProxyFake, Mood
+from tests.haproxy_process import HAProxyProcess, running_haproxy
+from tests.loopback import free_address
+from tests.web_server import WebServer
+
+Subject = HAProxyFake | HAProxyProcess
+WITHIN_S = 10.0
+
+
+@pytest.fixture(params=["fake 2.6", "fake 3.0", "real"])
+async def haproxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
+    """A HAProxy with a backend `nodes` without servers."""
+    kind, _, version = str(request.param).partition(" ")
+    if kind == "real":
+        with running_haproxy(tmp_path, "option httpchk HEAD /") as process:
+            yield process
+        return
+    fake = HAProxyFake(tmp_path, version)
+    fake.config.write_text(fake.text("first"), encoding="utf-8")
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[HAProxyProcess]:
+    """A real HAProxy with such a backend."""
+    with running_haproxy(tmp_path, "option httpchk HEAD /") as process:
+        yield process
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """A web server."""
+    server = WebServer.start()
+    yield server
+    server.kill()
+
+
+def runtime_of(haproxy: Subject) -> HAProxySocket:
+    """Return its runtime socket."""
+    return HAProxySocket(haproxy.runtime_socket, deadline_s=5.0)
+
+
+async def told(haproxy: Subject, *actions: Action) -> list[Result]:
+    """Have the HAProxy carry these out."""
+    return list(await carry_out(runtime_of(haproxy), actions))
+
+
+async def server_of(haproxy: Subject, name: str = "web") -> RunningServer | None:
+    """Return a server as it runs; None when there is no such one."""
+    return (await observe(runtime_of(haproxy))).backends.get("nodes", {}).get(name)
+
+
+def server_at(address: str, port: int, name: str = "web") -> Server:
+    """Return a server there, with weight 50."""
+    return Server(name, 7, ip_address(address), port, 50, AdminState.READY)
+
+
+CHECK = ("check", "inter", "1s")
+
+
+async def has_sessions(haproxy: Subject) -> bool:
+    """Whether the server has one request under way."""
+    return (await observe_with_sessions(runtime_of(haproxy))).sessions == {("nodes", "web"): 1}
+
+
+async def is_removed(haproxy: Subject) -> bool:
+    """Ask again to remove the server; whether it is gone."""
+    (result,) = await told(haproxy, RemoveServer("nodes", "web"))
+    assert result in (Busy(), Done())
+    return result == Done()
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask until it is so, with a deadline."""
+    async with asyncio.timeout(WITHIN_S):
+        while not await condition():  # noqa: ASYNC110  what is waited for happens in another process
+            await asyncio.sleep(0.01)
+
+
+async def until_checked(haproxy: Subject) -> RunningServer:
+    """Wait until the server's first check has spoken."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            server = await server_of(haproxy)
+            if server is not None and server.checked:
+                return server
+            await asyncio.sleep(0.005)
+
+
+async def test_a_server_from_its_addition_to_its_end(haproxy: Subject, web: WebServer) -> None:
+    """It comes without weight, gets one, changes, goes into maintenance and away; each step is seen."""
+    added = AddServer("nodes", server_at(web.address, web.port), CHECK)
+    assert await told(haproxy, added) == [Done()]
+    found = await until_checked(haproxy)
+    assert (found.id, str(found.address), found.port) == (7, web.address, web.port)
+    assert (found.weight, found.state, found.up) == (0, AdminState.READY, True)
+
+    assert await told(haproxy, SetWeight("nodes", "web", 9)) == [Done()]
+    changed = await server_of(haproxy)
+    assert changed is not None
+    assert changed.weight == 9
+    gone: list[Action] = [
+        SetWeight("nodes", "web", 0),
+        SetState("nodes", "web", AdminState.MAINT),
+        RemoveServer("nodes", "web"),
+    ]
+    assert await told(haproxy, *gone) == [Done(), Done(), Done()]
+    assert await server_of(haproxy) is None
+    assert await told(haproxy, RemoveServer("nodes", "web")) == [Done()]
+
+
+async def test_what_is_refused_is_told_and_the_rest_is_done(haproxy: Subject, web: WebServer) -> None:
+    """Each action has its own result, in order."""
+    added = AddServer("nodes", server_at(web.address, web.port), CHECK)
+    results = await told(
+        haproxy,
+        added,
+        replace(added, server=replace(added.server, id=8)),
+        SetWeight("nodes", "web", 999),
+        RemoveServer("nodes", "web"),
+        SetWeight("nodes", "nobody", 1),
+        SetWeight("nodes", "web", 3),
+    )
+    assert results == [
+        Done(),
+        Refused("Already exists a server with the same name in backend."),
+        Refused("Absolute weight can only be between 0 and 256 inclusive."),
+        Refused("Only servers in maintenance mode can be deleted."),
+        Refused("No such server."),
+        Done(),
+    ]
+
+
+@pytest.mark.parametrize("mood", [Mood.CUT_SHORT, Mood.GARBLED, Mood.SILENT])
+async def test_an_answer_that_is_none_is_an_error(tmp_path: Path, mood: Mood) -> None:
+    """What was done is not known then, and nothing is taken for done."""
+    fake = HAProxyFake(tmp_path, "2.6")
+    fake.config.write_text(fake.text("first"), encoding="utf-8")
+    await fake.start()
+    fake.mood = mood
+    with pytest.raises(ProxyError):
+        await carry_out(
+            HAProxySocket(fake.runtime_socket, deadline_s=0.2), [AddServer("nodes", server_at("127.0.0.1", 1), CHECK)]
+        )
+    await fake.stop()
+
+
+# --- only on a real one -----------------------------------------------------------------------------------------
+
+
+async def test_an_endpoint_changes(real: HAProxyProcess, web: WebServer) -> None:
+    """Address and port in one command; the same again is fine."""
+    assert await told(real, AddServer("nodes", server_at("127.0.0.1", 1), CHECK)) == [Done()]
+    move = SetEndpoint("nodes", "web", ip_address(web.address), web.port)
+    assert await told(real, move, move) == [Done(), Done()]
+    found = await server_of(real)
+    assert found is not None
+    assert (str(found.address), found.port) == (web.address, web.port)
+
+
+async def test_a_server_that_answers_no_check_is_down(real: HAProxyProcess) -> None:
+    """Its first check speaks as well, and HAProxy itself keeps traffic away."""
+    assert await told(real, AddServer("nodes", server_at(free_address(), 1), CHECK)) == [Done()]
+    assert (await until_checked(real)).up is False
+
+
+async def test_a_server_is_busy_until_its_last_request_has_ended(real: HAProxyProcess, web: WebServer) -> None:
+    """Then it goes. Meanwhile the request is counted, and in the end it has its answer."""
+    assert await told(real, AddServer("nodes", server_at(web.address, web.port), CHECK)) == [Done()]
+    await until_checked(real)
+    assert await told(real, SetWeight("nodes", "web", 50)) == [Done()]
+    with long_request(real, "/wait/1") as answer:
+        await eventually(lambda: has_sessions(real))
+        out: list[Action] = [
+            SetWeight("nodes", "web", 0),
+            SetState("nodes", "web", AdminState.MAINT),
+            RemoveServer("nodes", "web"),
+        ]
+        assert await told(real, *out) == [Done(), Done(), Busy()]
+        await asyncio.to_thread(answer.join)
+    await eventually(lambda: is_removed(real))
+    assert await server_of(real) is None
+    assert answer.status == "200"
+
+
+async def test_a_cut_ends_what_runs(real: HAProxyProcess, web: WebServer) -> None:
+    """The server can be removed at once afterwards."""
+    assert await told(real, AddServer("nodes", server_at(web.address, web.port), CHECK)) == [Done()]
+    await until_checked(real)
+    await told(real, SetWeight("nodes", "web", 50))
+    with long_request(real, "/wait/20"):
+        await eventually(lambda: has_sessions(real))
+        await told(real, SetState("nodes", "web", AdminState.MAINT), CutSessions("nodes", "web", 1))
+        await eventually(lambda: is_removed(real))
+    assert await server_of(real) is None
+
+
+async def test_the_longest_line_that_is_sent_is_survived(real: HAProxyProcess) -> None:
+    """HAProxy 2.6 dies of 64 words, master and all; with as many options as there may ever be it does not."""
+    options = ("check", *("inter", "1s") * ((MOST_OPTIONS - 2) // 2), "backup")
+    assert len(options) == MOST_OPTIONS
+    assert await told(real, AddServer("nodes", server_at("127.0.0.1", 1), options)) == [Done()]
+    assert await server_of(real) is not None
+
+
+class TestSameAsInTheFile:
+    """A server that is added at run time is the server that the file would have given."""
+
+    SERVICE = ServiceSettings(name="nodes", server_maxconn=17)
+    COUNTERS = frozenset(
+        {"status", "lastchg", "downtime", "check_status", "check_code", "check_duration", "last_chk", "check_desc"}
+        | {"chkdown", "chkfail", "hanafail", "act", "bck", "check_health", "agg_server_status", "throttle"}
+        | {"agg_server_check_status", "agg_check_status", "stot", "lastsess", "qtime", "ctime", "rtime", "ttime"}
+    )
+    """What tells the past, not the configuration."""
+
+    @pytest.mark.parametrize("server_options", ["", " backup maxqueue 9 send-proxy pool-max-conn 5"])
+    async def test_field_by_field(self, tmp_path: Path, web: WebServer, server_options: str) -> None:
+        """All that `show servers state` and `show stat` tell of it, with the shipped template and with more options."""
+        haproxy = HAProxyProcess(tmp_path)
+        server = server_at(web.address, web.port)
+        source = TEMPLATE.read_text(encoding="utf-8").replace(
+            " id {{ server.id }}", f" id {{{{ server.id }}}}{server_options}"
+        )
+        text = render(
+            compile_template(source, "template"),
+            "0123456789abcdef",
+            self.proxy(haproxy),
+            [self.SERVICE],
+            [Backend("nodes", (server,))],
+        )
+        haproxy.config.write_text(text, encoding="utf-8")
+        haproxy.start()
+        try:
+            await until_checked(haproxy)
+            from_file = self.rows(haproxy)
+            version = (await observe(runtime_of(haproxy))).version
+            addition = ServerLines(text, version).addition("nodes", "web")
+            assert addition.obstacle == ""
+            gone: list[Action] = [SetState("nodes", "web", AdminState.MAINT), RemoveServer("nodes", "web")]
+            assert await told(haproxy, *gone) == [Done(), Done()]
+            assert await told(haproxy, AddServer("nodes", server, addition.options)) == [Done()]
+            await until_checked(haproxy)
+            assert await told(haproxy, SetWeight("nodes", "web", server.weight)) == [Done()]
+            await asyncio.sleep(0.05)
+            added = self.rows(haproxy)
+        finally:
+            haproxy.stop()
+        assert added == from_file
+        assert len(added) > 60
+
+    def proxy(self, haproxy: HAProxyProcess) -> ProxySettings:
+        """Return the settings of the template's head."""
+        return ProxySettings(
+            runtime_socket=haproxy.runtime_socket,
+            http_bind=f"{haproxy.address}:{haproxy.port}",
+            stats_bind=f"{haproxy.address}:1936",
+            runtime_bind=None,
+            syslog_socket=None,
+        )
+
+    def rows(self, haproxy: HAProxyProcess) -> dict[str, str]:
+        """Return every field of the server but its past."""
+        table = [line for line in haproxy.ask("show stat -1 4 -1").removeprefix("# ").splitlines() if line]
+        (stat,) = list(csv.DictReader(table))
+        _, header, row = haproxy.ask("show servers state nodes").splitlines()[:3]
+        state = dict(zip(header.removeprefix("# ").split(" "), row.split(" "), strict=True))
+        fields = {f"stat {key}": value for key, value in stat.items() if key and key not in self.COUNTERS}
+        past = {"srv_time_since_last_change", "srv_check_health", "srv_op_state", "srv_iweight"}
+        return fields | {f"state {key}": value for key, value in state.items() if key not in past}
+
+
+# --- a request that takes its time ------------------------------------------------------------------------------
+
+
+class _Answer(threading.Thread):
+    """Sends one request and keeps the status of its answer."""
+
+    def __init__(self, haproxy: HAProxyProcess, path: str) -> None:
+        super().__init__()
+        self.status = ""
+        self._client = socket.create_connection((haproxy.address, haproxy.port), timeout=30)
+        self._client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            words = self._client.recv(65536).decode().split(" ")
+            self.status = words[1] if len(words) > 1 else ""
+        self._client.close()
+
+
+@contextlib.contextmanager
+def long_request(haproxy: HAProxyProcess, path: str) -> Iterator[_Answer]:
+    """Have a request under way."""
+    answer = _Answer(haproxy, path)
+    answer.start()
+    started = time.monotonic()
+    try:
+        yield answer
+    finally:
+        answer.join(WITHIN_S)
+        assert time.monotonic() - started < 2 * WITHIN_S

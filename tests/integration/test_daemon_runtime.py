@@ -1,0 +1,365 @@
+"""Servers change without a reload: nothing is lost, what was done by hand stays, and what is refused is reloaded."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rosterd.model import AdminState
+from tests.balancer import Balancer, WebNode
+
+LONGEST_REQUEST_S = 30.0
+DRAIN_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Balancer, WebNode]]:
+    """A balancer that runs, with one web node that stays."""
+    with Balancer(tmp_path_factory.mktemp("b"), {"proxy": {"drain_timeout_s": DRAIN_S}}) as made:
+        made.start()
+        web = made.add_web()
+        made.wait_served(web)
+        yield made, web
+
+
+@pytest.fixture
+def balancer(shared: tuple[Balancer, WebNode]) -> Iterator[Balancer]:
+    """The balancer; in the end all is well."""
+    yield shared[0]
+    shared[0].wait_ready()
+    shared[0].wait_served(shared[1])
+
+
+@pytest.fixture
+def web(balancer: Balancer) -> Iterator[WebNode]:
+    """One more web node that is served."""
+    node = balancer.add_web()
+    balancer.wait_served(node)
+    yield node
+    balancer.remove(node)
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_request_finishes(balancer: Balancer, web: WebNode) -> None:
+    """The server that leaves gets nothing new, and stays until its last request has its answer."""
+    mark = balancer.daemon.mark()
+    with request_to(balancer, web, "/wait/1.5") as request:
+        web.agent.set_tags(role="elsewhere")
+        balancer.until(lambda: balancer.running_server(web.name).weight == 0, "the drain")  # type: ignore[union-attr]
+        balancer.until(lambda: leaving(balancer).get(web.name) == 1, "the status to count its request")
+        assert web.address not in balancer.answering()
+        assert request.is_alive()
+        assert web.name in balancer.running_names()
+    assert request.status == 200
+    balancer.wait_gone(web.name)
+    assert balancer.daemon.events("sessions.cut", mark) == []
+    web.agent.set_tags(role="backend")
+    balancer.wait_served(web)
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
+def test_a_request_that_takes_too_long_is_cut_and_counted(
+    balancer: Balancer, web: WebNode, method: str, status: int
+) -> None:
+    """After `proxy.drain_timeout_s` the server goes all the same, and the log says how many requests were running.
+
+    What is safe to repeat gets its answer from another server; a write cannot.
+    """
+    mark = balancer.daemon.mark()
+    with request_to(balancer, web, "/wait/6", method) as request:
+        web.agent.set_tags(role="elsewhere")
+        cut = balancer.daemon.wait_event("sessions.cut", mark)
+        assert (cut["server"], cut["sessions"]) == (web.name, 1)
+        balancer.wait_gone(web.name)
+    assert request.status == status
+    web.agent.set_tags(role="backend")
+    balancer.wait_served(web)
+
+
+def test_a_server_that_comes_back_during_its_drain(balancer: Balancer, web: WebNode) -> None:
+    """It is simply ready again: the same server, never removed, with its running request untouched."""
+    mark = balancer.daemon.mark()
+    with request_to(balancer, web, "/wait/2") as request:
+        web.agent.set_tags(role="elsewhere")
+        balancer.until(lambda: balancer.running_server(web.name).weight == 0, "the drain")  # type: ignore[union-attr]
+        web.agent.set_tags(role="backend")
+        balancer.until(lambda: balancer.running_server(web.name).weight == 100, "the weight")  # type: ignore[union-attr]
+    assert request.status == 200
+    commands = [line for event in balancer.daemon.events("servers.changed", mark) for line in event["commands"]]
+    assert commands == [f"set server nodes/{web.name} weight {weight}" for weight in (0, 100)]
+
+
+def test_one_that_comes_takes_over_from_one_that_goes(tmp_path: Path) -> None:
+    """The only server leaves in the moment in which another one joins: there is always one that answers."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        old = balancer.add_web()
+        balancer.wait_served(old)
+        new = balancer.add_web(role="waiting")
+        balancer.wait_joined(new)
+        with balancer.traffic(rate=500):
+            balancer.write_settings({"services": [{"name": "nodes", "match": {"role": "waiting"}}]})
+            balancer.wait_gone(old.name)
+        assert balancer.answering() == {new.address}
+        balancer.remove(new)
+
+
+def test_scaled_up_and_down(tmp_path: Path) -> None:
+    """4, 8, 2, 0, 3: each server is hit, and HAProxy is the same process all the while."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        pid = balancer.running().pid
+        nodes: list[WebNode] = []
+        for number in (4, 8, 2, 0, 3):
+            nodes += [balancer.add_web() for _ in range(number - len(nodes))]
+            balancer.remove(*nodes[number:])
+            del nodes[number:]
+            balancer.wait_served(*nodes)
+            assert balancer.running_names() == {node.name for node in nodes}
+            assert balancer.answering(64) == {node.address for node in nodes}
+        assert balancer.running().pid == pid
+        assert balancer.daemon.status()["reloads"] == 0
+        balancer.remove(*nodes)
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["drain", "maint"])
+def test_what_was_taken_out_by_hand_stays_out(balancer: Balancer, web: WebNode, state: str) -> None:
+    """Over changes of others, a reload and a restart of the daemon, until it is given back by hand; status says so."""
+    mark = balancer.daemon.mark()
+    balancer.haproxy.ask(f"set server nodes/{web.name} state {state}")
+    taken = balancer.daemon.wait_event("server.taken_out", mark)
+    assert (taken["server"], taken["state"]) == (web.name, state)
+    assert balancer.daemon.server(web.name)["by_hand"] is True
+    balancer.wait_content()
+
+    other = balancer.add_web()
+    balancer.wait_served(other)
+    reload_once(balancer)
+    balancer.until(lambda: state_of(balancer, web) is AdminState(state), "its state in the new worker")
+    balancer.wait_content()
+    balancer.restart_daemon()
+    balancer.wait_ready()
+    assert state_of(balancer, web) is AdminState(state)
+    assert web.address not in balancer.answering()
+    shown = balancer.daemon.command("status").stdout
+    assert any(web.name in line and f"{state} by hand" in line for line in shown.splitlines())
+
+    balancer.haproxy.ask(f"set server nodes/{web.name} state ready")
+    balancer.wait_served(web)
+    balancer.until(lambda: balancer.daemon.server(web.name)["by_hand"] is False, "the daemon to see it")
+    balancer.remove(other)
+
+
+def test_maintenance_by_hand_outlives_haproxy(balancer: Balancer, web: WebNode) -> None:
+    """HAProxy is killed and starts from its file: the server is still out, and still known to be out by hand."""
+    balancer.haproxy.ask(f"set server nodes/{web.name} state maint")
+    balancer.until(lambda: balancer.daemon.server(web.name)["by_hand"] is True, "the daemon to see it")
+    balancer.wait_content()
+    balancer.kill_haproxy()
+    balancer.start_haproxy()
+    assert state_of(balancer, web) is AdminState.MAINT
+    assert balancer.daemon.server(web.name)["by_hand"] is True
+    balancer.haproxy.ask(f"set server nodes/{web.name} state ready")
+    balancer.wait_served(web)
+
+
+def test_other_changes_by_hand_are_told_and_taken_back(balancer: Balancer, web: WebNode) -> None:
+    """A weight, an address, a server that was removed, one that was added: HAProxy runs what the members say."""
+    for command, hint in (
+        (f"set server nodes/{web.name} weight 3", f"set server nodes/{web.name} weight 100"),
+        (f"set server nodes/{web.name} addr 127.0.0.1 port 9", f"addr {web.address} port {web.server.port}"),
+        ("add server nodes/stranger 127.0.0.1:9 id 9 ; enable server nodes/stranger", "nodes/stranger"),
+    ):
+        mark = balancer.daemon.mark()
+        balancer.haproxy.ask(command)
+        drifted = balancer.daemon.wait_event("proxy.drifted", mark)
+        assert any(hint in line for line in drifted["commands"])
+        balancer.wait_content()
+        assert balancer.daemon.events("proxy.reloaded", mark) == []
+    balancer.until(lambda: "stranger" not in balancer.running_names(), "the stranger to be gone")
+    balancer.wait_served(web)
+
+
+# --- HAProxy fails, or refuses ----------------------------------------------------------------------------------
+
+
+def test_haproxy_dies_in_the_middle_of_changes(balancer: Balancer) -> None:
+    """It starts from a file that may lag behind, and a moment later it runs what the members say."""
+    nodes = [balancer.add_web() for _ in range(4)]
+    balancer.kill_haproxy()
+    balancer.start_haproxy()
+    balancer.wait_served(*nodes)
+    balancer.remove(*nodes)
+
+
+def test_a_worker_that_hangs_is_given_up_and_seen_again(balancer: Balancer, web: WebNode) -> None:
+    """Its socket has a deadline; nothing is believed of it meanwhile, and what changed is made good afterwards."""
+    mark, pid = balancer.daemon.mark(), balancer.running().pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        balancer.daemon.wait_event("proxy.lost", mark)
+        web.agent.set_tags(weight="8")
+        balancer.until(lambda: " weight 8\n" in balancer.haproxy.config.read_text(), "the file to follow")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    balancer.until(lambda: balancer.running_server(web.name).weight == 8, "the weight")  # type: ignore[union-attr]
+    assert balancer.running().pid == pid
+
+
+def test_what_haproxy_refuses_at_run_time_comes_by_a_reload(balancer: Balancer) -> None:
+    """An option that the file may have and a command may not: told with HAProxy's words, and served all the same."""
+    good = balancer.template.read_text()
+    mark = balancer.daemon.mark()
+    balancer.template.write_text(good.replace(" id {{ server.id }}", " id {{ server.id }} max-reuse 7"))
+    balancer.daemon.wait_event("proxy.reloaded", mark)
+    mark = balancer.daemon.mark()
+    node = balancer.add_web()
+    balancer.wait_served(node)
+    refused = balancer.daemon.wait_event("command.refused", mark)
+    assert refused["server"] == node.name
+    assert "'max-reuse'" in refused["error"]
+    (reloaded,) = balancer.daemon.events("proxy.reloaded", mark)
+    assert reloaded["reasons"] == [f"nodes/{node.name}: HAProxy refused: {refused['error']}"]
+    assert len(balancer.daemon.events("command.refused", mark)) == 1
+    balancer.remove(node)
+    balancer.template.write_text(good)
+    balancer.wait_content()
+
+
+def test_a_static_algorithm_is_not_even_tried(balancer: Balancer, web: WebNode) -> None:
+    """The reason is known beforehand; a server that leaves drains at run time nevertheless."""
+    good = balancer.template.read_text()
+    mark = balancer.daemon.mark()
+    balancer.template.write_text(good.replace("balance {{ service.balance }}", "balance static-rr"))
+    balancer.daemon.wait_event("proxy.reloaded", mark)
+    mark = balancer.daemon.mark()
+    node = balancer.add_web()
+    balancer.wait_served(node)
+    (reloaded,) = balancer.daemon.events("proxy.reloaded", mark)
+    assert "balance static-rr" in reloaded["reasons"][0]
+    assert balancer.daemon.events("command.refused", mark) == []
+    balancer.remove(node)
+    balancer.template.write_text(good)
+    balancer.wait_content()
+    balancer.wait_served(web)
+
+
+def test_many_additions_at_once_are_reloaded(tmp_path: Path) -> None:
+    """The daemon knows where a reload is faster; `rosterd plan` says so beforehand."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        members = [member(number) for number in range(800)]
+        plan = balancer.daemon.command(
+            "plan", "--json", "--members", "-", stdin=f'{{"members": [{",".join(members)}]}}'
+        )
+        assert plan.returncode == 1
+        assert '"nodes: 800 servers to add, a reload is faster"' in plan.stdout
+        plan = balancer.daemon.command("plan", "--members", "-", stdin=f'{{"members": [{",".join(members[:2])}]}}')
+        assert plan.stdout.splitlines()[0] == "runtime"
+        assert "add server nodes/web-0 10.0.0.0:3000 id " in plan.stdout
+
+
+def test_without_the_runtime_path(tmp_path: Path) -> None:
+    """`proxy.apply = "reload"`: HAProxy is never told anything on its socket, and follows by reloads."""
+    with Balancer(tmp_path, {"proxy": {"apply": "reload"}}) as balancer:
+        balancer.start()
+        other = balancer.add_web()
+        balancer.wait_served(other)
+        with balancer.traffic():
+            web = balancer.add_web()
+            balancer.wait_served(web)
+            web.agent.set_tags(state="drain")
+            balancer.until(lambda: balancer.running_server(web.name).weight == 0, "the drain")  # type: ignore[union-attr]
+            balancer.remove(web)
+        assert balancer.daemon.events("servers.changed") == []
+        assert balancer.daemon.status()["reloads"] >= 3
+        balancer.remove(other)
+
+
+# --- how it is asked --------------------------------------------------------------------------------------------
+
+
+def state_of(balancer: Balancer, web: WebNode) -> AdminState | None:
+    """Return what HAProxy has the server do."""
+    server = balancer.running_server(web.name)
+    return server.state if server else None
+
+
+def leaving(balancer: Balancer) -> Mapping[str, int | None]:
+    """Return the running requests of each server that leaves, as the status tells."""
+    services: list[dict[str, Any]] = balancer.daemon.status()["services"]
+    return {row["name"]: row["sessions"] for row in services[0]["leaving"]}
+
+
+def reload_once(balancer: Balancer) -> None:
+    """Have HAProxy reloaded by a harmless edit."""
+    mark = balancer.daemon.mark()
+    balancer.template.write_text(balancer.template.read_text() + "# edited\n")
+    balancer.daemon.wait_event("proxy.reloaded", mark)
+
+
+def member(number: int) -> str:
+    """Return one more member, as `rosterd members --json` prints it."""
+    address = f"10.0.{number // 256}.{number % 256}"
+    return f'{{"name": "web-{number}", "address": "{address}", "status": "alive", "tags": {{"role": "backend"}}}}'
+
+
+class Request(threading.Thread):
+    """A request on a connection of its own, through HAProxy, until a certain server gets it."""
+
+    def __init__(self, balancer: Balancer, path: str, method: str) -> None:
+        super().__init__()
+        self.status: int | None = None
+        self._connection = http.client.HTTPConnection(
+            balancer.address, balancer.haproxy.port, timeout=LONGEST_REQUEST_S
+        )
+        self._path = path
+        self._method = method
+
+    def run(self) -> None:
+        """Send it, and keep the status of the answer; 0 when there is none."""
+        try:
+            self._connection.request(self._method, self._path)
+            self.status = self._connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            self.status = 0
+        finally:
+            self._connection.close()
+
+
+@contextmanager
+def request_to(balancer: Balancer, web: WebNode, path: str, method: str = "GET") -> Iterator[Request]:
+    """Have a request under way at this web node; in the end, wait for its answer."""
+    others = [name for name in balancer.running_names() if name != web.name]
+    for name in others:
+        balancer.haproxy.ask(f"set server nodes/{name} state drain")
+    try:
+        request = Request(balancer, path, method)
+        request.start()
+        balancer.until(lambda: sessions_of(balancer, web) == 1, f"the request to reach {web.name}")
+    finally:
+        for name in others:
+            balancer.haproxy.ask(f"set server nodes/{name} state ready")
+    try:
+        yield request
+    finally:
+        request.join(LONGEST_REQUEST_S)
+
+
+def sessions_of(balancer: Balancer, web: WebNode) -> int:
+    """Return how many requests HAProxy has under way to the server."""
+    rows = [line.split(",") for line in balancer.haproxy.ask("show stat -1 4 -1").splitlines()]
+    return next((int(row[4]) for row in rows if len(row) > 4 and row[1] == web.name), 0)
