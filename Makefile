@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint logs lock clean
+.PHONY: help setup demo test lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -30,6 +30,10 @@ lint: ## Check style, format and types
 	@.venv/bin/ruff check $(PYTHON_SOURCES)
 	@.venv/bin/ruff format --check $(PYTHON_SOURCES)
 	@.venv/bin/mypy $(PYTHON_SOURCES)
+
+bench: ## Compare rosterd with other ways, side by side (SCENARIO=..., CONTENDER=..., BENCH_REPORT=FILE, BENCH_QUICK=1)
+	@compose/setup bench
+	$(call attended,.venv/bin/python -m tests.bench)
 
 logs: ## Follow the logs of the demo's cluster, all nodes together (NODE=..., EVENT=...)
 	@compose/setup demo

@@ -6,6 +6,7 @@ One file for each place that something is deployed to, and one for each tool's n
 - `balancer.lock`: the daemon and the supervisor of its node.
 - `webapp.lock`: the demo web app and the supervisor of its node.
 - `dev.lock`: all of these, and what the tests and checks need.
+- `bench.lock`: what `make bench` needs besides.
 - `build.lock`: what builds the project itself.
 
 Each pin carries the hashes of all its files on the index, for every Python that the project supports. A
@@ -45,6 +46,7 @@ def requirements() -> dict[str, tuple[str, ...]]:
         "dev.lock": daemon + extra["node"] + extra["webapp"] + extra["dev"],
         "balancer.lock": daemon + extra["node"],
         "webapp.lock": extra["webapp"] + extra["node"],
+        "bench.lock": extra["bench"],
         "build.lock": tuple(build),
     }
 

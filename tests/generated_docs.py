@@ -1,7 +1,8 @@
 """Writes the parts of the documentation that are made from code: `python -m tests.generated_docs`.
 
 - `docs/settings.md`, from the settings classes;
-- the diagram of the Serf session in `docs/design.md`, from its transition table.
+- the diagram of the Serf session in `docs/design.md`, from its transition table;
+- the results in `docs/bench.md`, from `docs/bench/results.json`.
 
 `tests/unit/test_docs.py` holds both equal to the code. What a person has to explain is not made here.
 """
@@ -15,11 +16,13 @@ from typing import Any, Final
 
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
+from tests.bench import page
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 DIAGRAM: Final = re.compile(
     r"(?<=<!-- session diagram: begin)([^\n]*-->\n).*?(?=<!-- session diagram: end -->)", re.DOTALL
 )
+RESULTS: Final = re.compile(r"(?<=<!-- results: begin)([^\n]*-->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
 Schema = dict[str, Any]
 
@@ -164,11 +167,20 @@ def session_diagram() -> str:
 
 def documents() -> Mapping[Path, str]:
     """What each document should hold."""
-    design = DOCS / "design.md"
-    text, replaced = DIAGRAM.subn(lambda begin: begin[1] + session_diagram(), design.read_text(encoding="utf-8"))
+    design, bench = DOCS / "design.md", DOCS / "bench.md"
+    return {
+        DOCS / "settings.md": settings_page(),
+        design: _with(design, DIAGRAM, session_diagram()),
+        bench: _with(bench, RESULTS, page.section()),
+    }
+
+
+def _with(path: Path, marks: re.Pattern[str], made: str) -> str:
+    """A page with what is made in between its two marks."""
+    text, replaced = marks.subn(lambda begin: begin[1] + made, path.read_text(encoding="utf-8"))
     if replaced != 1:
-        raise ValueError(f"{design}: the two marks of the session diagram are not there once each")
-    return {DOCS / "settings.md": settings_page(), design: text}
+        raise ValueError(f"{path}: the two marks {marks.pattern} are not there once each")
+    return text
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ def direct() -> list[tuple[str, Requirement]]:
         ("balancer", "webapp", "dev"): extras["node"],
         ("webapp", "dev"): extras["webapp"],
         ("dev",): extras["dev"],
+        ("bench",): extras["bench"],
         ("build",): "\n".join(build),
     }
     return [
