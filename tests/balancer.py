@@ -298,7 +298,7 @@ class Balancer:
                 "hard_stop_after_s": 3,
                 "observe_interval_s": 0.5,
             },
-            "reload": {"backoff_first_s": 0.3, "backoff_longest_s": 1.0},
+            "reload": {"file_quiet_s": 0.3, "file_longest_s": 1.0, "backoff_first_s": 0.3, "backoff_longest_s": 1.0},
             # A box that is busy with tests makes agents feel unwell: no cause to suspect the network here.
             "policy": {"guard_health_score": 8},
             "admin": {"listen": f"{self.address}:{ADMIN_PORT}"},

@@ -180,8 +180,15 @@ class Controller:
                     self._actuator.hold_off()
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
                 await self._sleep(stopped)
+            await self._leave_level()
         finally:
             stopped.cancel()
+
+    async def _leave_level(self) -> None:
+        """Write what the file still lacks: who stops the daemon may stop HAProxy next, and start it from there."""
+        outcome = self._outcome
+        if outcome is not None and self._actuator.file_lags:
+            await self._actuator.follow(outcome.blueprint, outcome.text)
 
     async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
         woken = asyncio.create_task(self._wake.wait(), name="wake")

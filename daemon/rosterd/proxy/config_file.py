@@ -48,11 +48,19 @@ class ConfigFile:
         self._candidate_prefix = f".{self._target.name}.candidate-"
         self._good_prefix = f".{self._good.name}-"
         self._marked: str | None = None
+        self._text: str | None = None
+        self._seen: tuple[int, ...] | None = None
         self.path = path
 
     def read(self) -> str | None:
-        """The text that HAProxy would start from; None when there is no file."""
-        return _read(self._target)
+        """The text that HAProxy would start from; None when there is no file.
+
+        A file that looks as it did when it was read is not read again.
+        """
+        seen = _look_of(self._target)
+        if seen is None or self._seen != seen:
+            self._text, self._seen = _read(self._target), seen
+        return self._text
 
     def read_good(self) -> str | None:
         """The last text that HAProxy was proven to run; None when there never was one."""
@@ -123,6 +131,15 @@ class ConfigFile:
             writer.flush()
             os.fsync(writer.fileno())
         source.unlink()
+
+
+def _look_of(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file's content, however it is written; None when that cannot be told."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _read(path: Path) -> str | None:

@@ -146,9 +146,9 @@ class ReloadSettings(_Section):
         10, ge=1, description="No reload while so many old workers still finish their connections"
     )
     file_quiet_s: Seconds = Field(
-        0.5, description="The file follows changes made at run time when nothing more has changed for so long"
+        2.0, description="The file follows changes made at run time when nothing more has changed for so long"
     )
-    file_longest_s: Seconds = Field(5.0, description="The file follows at the latest so long after the first of them")
+    file_longest_s: Seconds = Field(20.0, description="The file follows at the latest so long after the first of them")
     backoff_first_s: PositiveSeconds = Field(1.0, description="First wait before a failed reload is tried again")
     backoff_longest_s: PositiveSeconds = Field(60.0, description="Longest wait before it is tried again")
 
