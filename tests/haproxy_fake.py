@@ -106,7 +106,7 @@ class HAProxyFake:
         if self.mood is Mood.GARBLED:
             return "Unknown command\n\n"
         if line.startswith("prompt;"):
-            whole = "\n> " + "".join(f"{self._command(command.split())}\n> " for command in line.split(";")[1:])
+            whole = "\n> " + "".join(f"{self._reply(command)}\n> " for command in line.split(";")[1:])
         else:
             whole = {
                 "show info;show servers state": self._observation,
@@ -119,6 +119,12 @@ class HAProxyFake:
         text = re.sub(r"(?m)^Pid: .*$", f"Pid: {self._worker_pid}", self._recorded("observation_no_servers.txt"))
         text = re.sub(r"(?m)^description: .*$", f"description: rosterd:{self._structure}", text)
         return text[:-1] + "".join(f"{self._row(name)}\n" for name in self._members) + "\n"
+
+    def _reply(self, command: str) -> str:
+        info, _, servers = self._observation().partition("\n\n")
+        stat = "# pxname,svname,qcur,scur\n" + "".join(f"nodes,{name},0,0\n" for name in self._members)
+        shown = {"show info": f"{info.lstrip()}\n", "show servers state": servers[:-1], "show stat -1 4 -1": stat}
+        return shown[command] if command in shown else self._command(command.split())
 
     def _row(self, name: str) -> str:
         columns = re.search(r"(?m)^# (be_id .*)$", self._recorded("observation_no_servers.txt"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import signal
 import time
@@ -55,6 +56,7 @@ async def run(settings_file: Path | None) -> None:
         file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
         stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))
         controller.files_edited()  # the first turn reports a broken template that the last good one stands in for
+        gc.freeze()  # what the imports made stays; looking through it again and again would be most of a collection
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
         )

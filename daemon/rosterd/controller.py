@@ -199,8 +199,6 @@ class Controller:
 
     def _seconds_to_next(self) -> float:
         now = self._clock()
-        if self._observer.is_stale:
-            return max(0.0, self._observer.due_at - now)
         review_at = self._decision.review_at if self._decision else None
         later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
@@ -212,8 +210,6 @@ class Controller:
             if self._edits.notice():
                 self._cause.add_word("file", self._clock())
             await self._look()
-        if self._observer.is_stale:
-            return  # what HAProxy has made of the last action is not known yet
         if self._rereads:
             self._rereads = False
             self._edits.read_anyway()
@@ -294,7 +290,7 @@ class Controller:
         view = View(self._served, observed.answering, observed.health_score, not observed.agent.error, self._by_hand)
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
-        self._outcome = Outcome.of(observed.table, blueprint, view, now)
+        self._outcome = Outcome.of(observed.table, blueprint, view, now, last)
         return self._outcome
 
     @property
@@ -375,18 +371,23 @@ class Controller:
             self._observer.look_soon()
             return True
         try:
-            done = await self._hand.carry_out(actions, running.pid)
+            done, after = await self._hand.carry_out(actions, running, self._observer.question)
         except ProxyError as error:
             self._observed.running = None
             self._observer.look_at_once()
             log.error("change.failed", error=str(error), effect="what HAProxy runs is looked up again")
             return False
+        before = self._by_hand
+        self._observer.see(after)
+        journal.tell_by_hand(before, self._by_hand)
         now = self._clock()
         if done:
             self._cause.add_word(journal.LOOK, now)
             journal.tell_change(self._cause, done, waits, running.pid, now)
             self._observer.hurry()
-        self._observer.acted()
+            self._wake.set()  # for the next step
+        else:
+            self._observer.look_soon()
         return True
 
     async def _reload(self, blueprint: Blueprint, outcome: Outcome, plan: Reload) -> None:

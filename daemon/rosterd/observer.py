@@ -17,16 +17,17 @@ import structlog
 from rosterd.errors import ProxyError
 from rosterd.model import Running
 from rosterd.observed import Observed
-from rosterd.proxy.socket import HAProxySocket, observe, observe_with_sessions
+from rosterd.proxy.commands import OBSERVE, OBSERVE_WITH_SESSIONS
+from rosterd.proxy.socket import HAProxySocket, observe
 
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 0.25
 """How often an absent HAProxy is looked for."""
 
-QUICK_LOOK_S = 0.002
-SLOWEST_QUICK_LOOK_S = 0.1
-QUICK_LOOKS_GROW = 1.25
+QUICK_LOOK_S = 0.003
+SLOWEST_QUICK_LOOK_S = 0.25
+QUICK_LOOKS_GROW = 1.5
 LOOK_SHARE = 2.0
 """The first look after an action comes after `QUICK_LOOK_S`, each next one later by this factor, up to the slowest;
 between two looks lies at least `LOOK_SHARE` times what the last one took."""
@@ -57,8 +58,6 @@ class Observer:
         """Whether HAProxy runs, by its master's word, and does not answer where it is asked."""
         self.was_away = False
         """Whether the last look found a HAProxy that had been away, and did not just blink during a reload."""
-        self.is_stale = False
-        """Whether HAProxy was changed since the last look: nothing may be decided on what is known of it."""
         self._observed = observed
         self._runtime = runtime
         self._has_worker = has_worker
@@ -69,28 +68,26 @@ class Observer:
     async def look(self, interval_s: float) -> Running | None:
         """Read what HAProxy runs; None when it does not tell. The next look is due after the interval."""
         started = self._clock()
-        ask = observe_with_sessions if self._observed.departed else observe
         self.was_away = False
-        self.is_stale = False
         try:
-            running = await ask(self._runtime)
+            running = await observe(self._runtime, self.question)
         except ProxyError as error:
             await self._miss(error)
         else:
-            self._see(running)
+            self.see(running)
         now = self._clock()
         self._took_s = now - started
         self.due_at = now + (interval_s if self._observed.running else min(interval_s, LOOK_AGAIN_S))
         return self._observed.running
 
+    @property
+    def question(self) -> str:
+        """What to ask: the running requests only where somebody leaves, for that costs several times as much."""
+        return OBSERVE_WITH_SESSIONS if self._observed.departed else OBSERVE
+
     def look_at_once(self) -> None:
         """Have the next look now: something went wrong, or happened that is not ours."""
         self.due_at = self._clock()
-
-    def acted(self) -> None:
-        """HAProxy was told something: what is known of it is stale until the next look, in a moment."""
-        self.is_stale = True
-        self.look_soon()
 
     def hurry(self) -> None:
         """HAProxy has changed, and what follows from that may follow soon: look in the shortest steps again."""
@@ -119,7 +116,8 @@ class Observer:
             log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
         self.is_deaf = now >= observed.proxy.since + DEAF_AFTER_S and await self._has_worker()
 
-    def _see(self, running: Running) -> None:
+    def see(self, running: Running) -> None:
+        """Take what HAProxy runs, from a look or from its answer to something else."""
         now = self._clock()
         observed, before = self._observed, self._observed.running
         if observed.proxy.error:

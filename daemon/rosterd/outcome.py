@@ -5,11 +5,11 @@ Pure. An outcome knows what it was made from, so that the loop can keep it while
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rosterd.blueprint import Blueprint
 from rosterd.model import Desired
-from rosterd.policy import Decision, View, decide
+from rosterd.policy import Decision, Lines, View, decide
 from rosterd.render import render
 from rosterd.roster import Table
 
@@ -30,10 +30,15 @@ class Outcome:
         return self.desired.text
 
     @classmethod
-    def of(cls, table: Table, blueprint: Blueprint, view: View, now: float) -> Outcome:
-        """Decide and render; TemplateError when the template cannot be rendered with these servers."""
+    def of(cls, table: Table, blueprint: Blueprint, view: View, now: float, last: Outcome | None = None) -> Outcome:
+        """Decide and render; TemplateError when the template cannot be rendered with these servers.
+
+        The text of the last outcome is taken where it says the same.
+        """
         settings = blueprint.settings
         decision = decide(table, settings.services, view, settings.policy, now)
+        if last is not None and last.blueprint == blueprint and last.decision.backends == decision.backends:
+            return cls(table, blueprint, view, decision, last.desired)
         text = render(blueprint.template, blueprint.structure, settings.proxy, settings.services, decision.backends)
         return cls(table, blueprint, view, decision, Desired(blueprint.structure, decision.backends, text))
 
@@ -42,4 +47,14 @@ class Outcome:
         review_at = self.decision.review_at
         if review_at is not None and review_at <= now:
             return False
-        return (self.table, self.blueprint, self.view) == (table, blueprint, view)
+        if view.served != self.view.served and not self._makes_no_difference(view.served):
+            return False
+        return (self.table, self.blueprint, replace(self.view, served=view.served)) == (table, blueprint, view)
+
+    def _makes_no_difference(self, served: Lines) -> bool:
+        """Whether it changes nothing that these are served now.
+
+        Who decides again with what was just decided comes to the same, but where somebody is held: who is away weighs
+        more then, among the fewer who are left.
+        """
+        return not self.decision.held and not self.decision.guard and served == self.decision.lines

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from rosterd.model import Action, CutSessions
+from rosterd.model import Action, CutSessions, Running
 from rosterd.proxy.actions import Busy, Done, Refused
 from rosterd.proxy.socket import HAProxySocket, carry_out
 
@@ -37,17 +37,21 @@ class RuntimeHand:
         """What the worker with this pid refused, and its words."""
         return self._refused if pid == self._pid else {}
 
-    async def carry_out(self, actions: Sequence[Action], pid: int) -> tuple[Action, ...]:
-        """Have the worker do it; what it did.
+    async def carry_out(
+        self, actions: Sequence[Action], before: Running, then: str
+    ) -> tuple[tuple[Action, ...], Running]:
+        """Have the worker do it; what it did, and what it runs now, asked with `then`.
 
         Raises `ProxyUnreachable` or `ProxyGarbled`: then nothing is known of what it did.
         """
-        if pid != self._pid:
-            self._pid, self._refused = pid, {}
+        if before.pid != self._pid:
+            self._pid, self._refused = before.pid, {}
         done: list[Action] = []
+        running = before
         for start in range(0, len(actions), MOST_AT_ONCE):
             part = actions[start : start + MOST_AT_ONCE]
-            for action, result in zip(part, await carry_out(self._socket, part), strict=True):
+            results, running = await carry_out(self._socket, part, then)
+            for action, result in zip(part, results, strict=True):
                 match result:
                     case Done():
                         done.append(action)
@@ -56,7 +60,7 @@ class RuntimeHand:
                         self._take_refusal(action, text)
                     case Busy():
                         pass  # the plan asks again
-        return tuple(done)
+        return tuple(done), running
 
     def _take_refusal(self, action: Action, text: str) -> None:
         log.warning(

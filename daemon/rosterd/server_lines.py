@@ -36,9 +36,9 @@ _NEVER = frozenset(
 )
 _SINCE = {"cookie": (3, 0)}
 
-_DEFAULTS = {"pool-max-conn": "-1"}
-"""Options for which a command has another default than the file: HAProxy 2.6 keeps no idle connection to a server that
-was added without `pool-max-conn`, and each request would open one."""
+_DEFAULTS = {"pool-max-conn": "-1", "pool-purge-delay": "5s"}
+"""Options for which a command has another default than the file: without these, HAProxy 2.6 keeps no idle connection to
+a server that was added at run time, and each request opens one."""
 
 _DYNAMIC_BALANCE = frozenset({"roundrobin", "leastconn", "first", "random"})
 _STATIC_BALANCE = frozenset({"static-rr"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import http.client
 import socket
 import threading
 import time
@@ -30,7 +31,8 @@ from rosterd.model import (
     SetWeight,
 )
 from rosterd.proxy.actions import Busy, Done, Refused, Result
-from rosterd.proxy.socket import HAProxySocket, carry_out, observe, observe_with_sessions
+from rosterd.proxy.commands import OBSERVE_WITH_SESSIONS
+from rosterd.proxy.socket import HAProxySocket, carry_out, observe
 from rosterd.render import compile_template, render
 from rosterd.server_lines import MOST_OPTIONS, ServerLines
 from rosterd.settings import ProxySettings, ServiceSettings
@@ -81,7 +83,8 @@ def runtime_of(haproxy: Subject) -> HAProxySocket:
 
 async def told(haproxy: Subject, *actions: Action) -> list[Result]:
     """Have the HAProxy carry these out."""
-    return list(await carry_out(runtime_of(haproxy), actions))
+    results, _ = await carry_out(runtime_of(haproxy), actions)
+    return list(results)
 
 
 async def server_of(haproxy: Subject, name: str = "web") -> RunningServer | None:
@@ -99,7 +102,7 @@ CHECK = ("check", "inter", "1s")
 
 async def has_sessions(haproxy: Subject) -> bool:
     """Whether the server has one request under way."""
-    return (await observe_with_sessions(runtime_of(haproxy))).sessions == {("nodes", "web"): 1}
+    return (await observe(runtime_of(haproxy), OBSERVE_WITH_SESSIONS)).sessions == {("nodes", "web"): 1}
 
 
 async def is_removed(haproxy: Subject) -> bool:
@@ -287,6 +290,27 @@ class TestSameAsInTheFile:
             haproxy.stop()
         assert added == from_file
         assert len(added) > 60
+
+    async def test_connections_are_kept(self, tmp_path: Path) -> None:
+        """Requests of one client connection share one connection to the server, in both cases."""
+        webs = [WebServer.start() for _ in range(2)]
+        with running_haproxy(tmp_path, f"server web {webs[0].address}:{webs[0].port} id 7") as haproxy:
+            text = haproxy.text("first", f"server added {webs[1].address}:{webs[1].port} id 8")
+            version = (await observe(runtime_of(haproxy))).version
+            options = ServerLines(text, version).addition("nodes", "added").options
+            server = replace(server_at(webs[1].address, webs[1].port, "added"), id=8)
+            added = await told(haproxy, AddServer("nodes", server, options), SetWeight("nodes", "added", 1))
+            assert added == [Done(), Done()]
+            with contextlib.closing(http.client.HTTPConnection(haproxy.address, haproxy.port, timeout=5)) as client:
+                for _ in range(40):
+                    client.request("GET", "/")
+                    assert client.getresponse().read()
+            table = [line for line in haproxy.ask("show stat -1 4 -1").removeprefix("# ").splitlines() if line]
+            connects = {row["svname"]: int(row["connect"]) for row in csv.DictReader(table)}
+        for web in webs:
+            web.kill()
+        assert connects.keys() == {"web", "added"}
+        assert max(connects.values()) < 5, connects
 
     def proxy(self, haproxy: HAProxyProcess) -> ProxySettings:
         """Return the settings of the template's head."""

@@ -46,6 +46,30 @@ def test_another_view_is_another_decision(view: View) -> None:
     assert not outcome.is_still_right(outcome.table, BLUEPRINT, view, 0)
 
 
+def test_that_it_is_served_now_is_no_other_decision() -> None:
+    """What was decided is what the next decision starts from, and comes to the same."""
+    outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
+    assert outcome.is_still_right(outcome.table, BLUEPRINT, View(outcome.decision.lines, {}, 0), 0)
+
+
+def test_that_it_is_served_now_may_be_one_while_somebody_is_held() -> None:
+    """The share of those who are away may be another one."""
+    everybody = (record("web-1"), record("web-2", "10.0.0.2"), record("web-3", "10.0.0.3"))
+    served = Outcome.of(table_of(*everybody), BLUEPRINT, VIEW, 0).decision.lines
+    table = table_of(record("web-1", status="failed"), record("web-2", "10.0.0.2", status="left"), everybody[2])
+    outcome = Outcome.of(table, BLUEPRINT, View(served, {}, 0), 0)
+    assert [held.name for held in outcome.decision.held] == ["web-1"]
+    assert not outcome.is_still_right(table, BLUEPRINT, View(outcome.decision.lines, {}, 0), 0)
+
+
+def test_the_text_is_made_anew_only_where_it_differs() -> None:
+    """Another health of the agent changes no server; another member does."""
+    outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
+    assert Outcome.of(outcome.table, BLUEPRINT, View({}, {}, 3), 1, outcome).text is outcome.text
+    other = Outcome.of(table_of(record("web-2")), BLUEPRINT, VIEW, 1, outcome)
+    assert other.text.splitlines()[1] == "server web-2"
+
+
 def test_other_members_are_another_decision() -> None:
     """Whatever differs of them."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)

@@ -84,7 +84,7 @@ def departed(number: int, since: float) -> Means:
 def test_a_new_server_waits_for_its_first_check() -> None:
     """It is added with the options of its line, and there is no word of a weight yet."""
     plan = compare(desired(server(1)), running(), Means())
-    assert actions(plan) == [AddServer("nodes", server(1), ("check", "pool-max-conn", "-1"))]
+    assert actions(plan) == [AddServer("nodes", server(1), ("check", "pool-max-conn", "-1", "pool-purge-delay", "5s"))]
     assert waits(plan) == [("web-1", FIRST_CHECK)]
     unchecked = running(shown(server(1), weight=0, checked=False))
     assert (actions(compare(desired(server(1)), unchecked, Means())), is_settled(plan)) == ([], False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines, bind_lines
 
-DEFAULTS = ("pool-max-conn", "-1")
+DEFAULTS = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
 """What each command says besides, since HAProxy has another default there than in the file."""
 
 
@@ -33,7 +33,7 @@ class TestOptions:
 
     def test_what_the_line_says_of_idle_connections(self) -> None:
         """Stands, and is not said twice."""
-        assert addition("server web 10.0.0.1:80 pool-max-conn 5").options == ("pool-max-conn", "5")
+        assert addition("server web 10.0.0.1:80 pool-max-conn 5").options == ("pool-max-conn", "5", *DEFAULTS[2:])
 
     def test_defaults_of_the_section_before(self) -> None:
         """A backend starts from the last `defaults`, or from the one that it names."""

@@ -45,7 +45,6 @@ class Info:
 
     version: str
     pid: int
-    uptime_s: int
     description: str
 
 
@@ -67,20 +66,26 @@ def parse_observation(text: str) -> Running:
     )
 
 
+_INFO_FIELDS = {key: re.compile(rf"(?m)^{key}:[ \t]*(.*?)[ \t]*$") for key in ("Version", "Pid", "description")}
+"""The answer has dozens of fields and is read often: only these are looked for."""
+
+
 def parse_info(text: str) -> Info:
     """The answer to `show info`: lines of `Key: value`."""
-    pairs = (line.partition(":") for line in text.splitlines())
-    values = {key: value.strip() for key, _, value in pairs}
     return Info(
-        version=_field(values, "Version"),
-        pid=_number(SHOW_INFO, _field(values, "Pid")),
-        uptime_s=_number(SHOW_INFO, _field(values, "Uptime_sec")),
-        description=values.get("description", ""),
+        version=_field(text, "Version"),
+        pid=_number(SHOW_INFO, _field(text, "Pid")),
+        description=_value(text, "description"),
     )
 
 
-def _field(values: Mapping[str, str], key: str) -> str:
-    value = values.get(key, "")
+def _value(text: str, key: str) -> str:
+    found = _INFO_FIELDS[key].search(text)
+    return found[1] if found else ""
+
+
+def _field(text: str, key: str) -> str:
+    value = _value(text, key)
     if not value:
         raise ProxyGarbled(f"HAProxy's answer to '{SHOW_INFO}' lacks {key}")
     return value

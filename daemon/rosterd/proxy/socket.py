@@ -71,31 +71,33 @@ class HAProxySocket:
         return bytes(answer)
 
 
-async def observe_with_sessions(socket: HAProxySocket) -> Running:
-    """The same with `sessions`, which costs HAProxy and us several times as much."""
-    return commands.parse_observation(await socket.ask(commands.OBSERVE_WITH_SESSIONS))
+async def carry_out(
+    socket: HAProxySocket, actions: Sequence[Action], then: str = commands.OBSERVE
+) -> tuple[tuple[Result, ...], Running]:
+    """Have HAProxy carry out actions, in order; what came of each, and what it runs then.
 
-
-async def carry_out(socket: HAProxySocket, actions: Sequence[Action]) -> tuple[Result, ...]:
-    """Have HAProxy carry out actions, in order, and say what came of each.
+    `then` is how that is asked: `OBSERVE`, or `OBSERVE_WITH_SESSIONS`.
 
     Raises `ProxyUnreachable` or `ProxyGarbled`: then it is not known which of them were carried out.
     """
     lines = [lines_of(action) for action in actions]
-    flat = [line for action_lines in lines for line in action_lines]
-    replies = iter(split_replies(await socket.ask(batch(flat)), len(flat)))
-    return tuple(
+    told = [line for action_lines in lines for line in action_lines]
+    asked = then.split(";")
+    answer = split_replies(await socket.ask(batch([*told, *asked])), len(told) + len(asked))
+    replies = iter(answer[: len(told)])
+    results = tuple(
         result_of(action, [next(replies) for _ in action_lines])
         for action, action_lines in zip(actions, lines, strict=True)
     )
+    return results, commands.parse_observation("".join(f"{reply}\n\n" for reply in answer[len(told) :]))
 
 
-async def observe(socket: HAProxySocket) -> Running:
-    """What HAProxy really runs, asked on its runtime socket.
+async def observe(socket: HAProxySocket, question: str = commands.OBSERVE) -> Running:
+    """What HAProxy really runs, asked on its runtime socket with `OBSERVE` or `OBSERVE_WITH_SESSIONS`.
 
     Raises `ProxyUnreachable` or `ProxyGarbled`.
     """
-    return commands.parse_observation(await socket.ask(commands.OBSERVE))
+    return commands.parse_observation(await socket.ask(question))
 
 
 def _shown(line: str) -> str:

@@ -37,8 +37,11 @@ class DaemonProcess:
         self, directory: Path, haproxy: HAProxyProcess, rpc: tuple[str, int], environ: Mapping[str, str]
     ) -> None:
         self.haproxy = haproxy
-        self.template = directory / "haproxy.cfg.j2"
-        self._settings = directory / "rosterd.toml"
+        # A folder of their own, as on a real balancer: rosterd watches it, and logs are not written there.
+        etc = directory / "etc"
+        etc.mkdir()
+        self.template = etc / "haproxy.cfg.j2"
+        self._settings = etc / "rosterd.toml"
         self._log = directory / "rosterd.log"
         self._admin = (haproxy.address, ADMIN_PORT)
         self._environ = environ

@@ -4,7 +4,8 @@ Each half second a node is started, or the one that is there for longest leaves;
 those four and nobody to change it, goes through the same minute on the same machine: what it cannot do nobody can.
 
 The processor time of a change is what the process that follows the members used in that minute, less what it used when
-nothing changed (measured just before, over some seconds), by the number of changes.
+nothing changed (measured just before, over some seconds and under the same requests: on a busy machine the same work
+takes more time), by the number of changes. The requests of those seconds are not counted.
 """
 
 from __future__ import annotations
@@ -76,23 +77,24 @@ def run(bench: Bench, contender_type: type[Contender]) -> Results:
     with cluster_of(bench, _STAYING) as (cluster, nodes), placed(bench, contender_type, cluster, nodes) as contender:
         guests = deque(cluster.start_nodes(_GUESTS))
         time.sleep(_SETTLE_S)
-        before = _read(contender)
-        time.sleep(bench.of(10, 1))
-        begin = _read(contender)
         with Traffic(contender.target, RATE) as traffic:
             wait_for_answers(traffic, _SETTLE_S)
+            before = _read(contender)
+            time.sleep(bench.of(10, 1))
+            begin = _read(contender)
             gone = _churn(cluster, guests, changes)
             time.sleep(_SETTLE_S)
         end = _read(contender)
         for node in gone:
             node.wait_gone()
-    tell_failures(bench, traffic.samples)
+    samples = [sample for sample in traffic.samples if sample.due >= begin.at]
+    tell_failures(bench, samples)
     figures: Figures = {
-        **of_requests(traffic.samples),
+        **of_requests(samples),
         "reloads": end.reloads - begin.reloads,
         "pid_unchanged": end.pid == begin.pid,
         **_cost(before, begin, end, changes),
-        **send_lag(traffic.samples),
+        **send_lag(samples),
         "changes": changes,
     }
     return {"churn": figures}
