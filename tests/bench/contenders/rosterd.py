@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from rosterd.settings.sections import ProxySettings
 from tests.balancer import ADMIN_PORT, TEMPLATE
 from tests.bench.accounting import usage
 from tests.bench.contenders.contender import Contender, end, replace
@@ -142,8 +141,3 @@ class RosterdReload(Rosterd):
 
     name = "rosterd_reload"
     environ: ClassVar[Mapping[str, str]] = {"ROSTERD_PROXY__APPLY": "reload"}
-
-    @classmethod
-    @override
-    def missing(cls) -> str:
-        return "" if "apply" in ProxySettings.model_fields else "this rosterd has no other way than to reload"
