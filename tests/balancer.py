@@ -372,11 +372,14 @@ class Balancer:
             self.wait_joined(web)
             web.agent.interrupt()
         for web in leaving:
-            self.until(partial(self._is_gone, web), f"{web.name} to be out of HAProxy", within=30)
-        for web in leaving:
-            web.agent.wait()  # out of HAProxy long before its leave is over; killed meanwhile, it would have failed
+            self.see_off(web)
         for web in webs:
             web.close()
+
+    def see_off(self, web: WebNode) -> None:
+        """Wait until a web node that is leaving is out of HAProxy, and its agent has ended."""
+        self.until(partial(self._is_gone, web), f"{web.name} to be out of HAProxy", within=30)
+        web.agent.wait()  # it is out long before its leave is over; killed meanwhile, it would have failed
 
     def _is_gone(self, web: WebNode) -> bool:
         """Whether HAProxy has no such server; where Serf lost the word that it leaves, do as an operator would."""

@@ -70,7 +70,8 @@ def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
             usual.wait_joined(gone)
             gone.agent.interrupt()
             # First it, then the crash: gossip among agents that have just crashed may lose a leave.
-            usual.wait_gone(gone.name)
+            for balancer in (usual, forgetful):
+                balancer.see_off(gone)
             dead.crash()
             mute.agent.kill()
             yield Crash(usual, forgetful, doubtful, dead, mute, gone, load)

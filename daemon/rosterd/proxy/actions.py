@@ -72,7 +72,8 @@ def lines_of(action: Action) -> tuple[str, ...]:
             added = _line(*words, "id", str(server.id), "weight", "0", *options)
             checks = [("check", "health"), ("agent-check", "agent")]
             enabled = [_line("enable", what, label) for option, what in checks if option in options]
-            return (added, *enabled, _line("enable", "server", label))
+            # Checks last: one that is due before its server is enabled is put off by a whole interval.
+            return (added, _line("enable", "server", label), *enabled)
         case SetWeight(_, _, weight):
             return (_line("set", "server", label, "weight", str(weight)),)
         case SetEndpoint(_, _, address, port):

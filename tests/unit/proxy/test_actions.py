@@ -38,16 +38,16 @@ RECORDED = (
             AddServer("nodes", WEB, ("check", "inter", "2s")),
             (
                 "add server nodes/web-1 10.0.0.1:80 id 7 weight 0 check inter 2s",
-                "enable health nodes/web-1",
                 "enable server nodes/web-1",
+                "enable health nodes/web-1",
             ),
         ),
         (
             AddServer("nodes", Server("v6", 8, ip_address("::1"), 80, 1, AdminState.READY), ("agent-check",)),
             (
                 "add server nodes/v6 [::1]:80 id 8 weight 0 agent-check",
-                "enable agent nodes/v6",
                 "enable server nodes/v6",
+                "enable agent nodes/v6",
             ),
         ),
         (SetWeight("nodes", "web-1", 0), ("set server nodes/web-1 weight 0",)),
