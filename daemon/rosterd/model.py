@@ -193,7 +193,8 @@ class RunningServer:
     """One server as HAProxy runs it. Source: `show servers state`.
 
     `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in, `checked`
-    whether they have spoken yet, or there is none to wait for.
+    whether they have spoken yet, or there is none to wait for. `check_off` says that it has a check that is not
+    switched on: by an addition that was cut short, or by hand.
     """
 
     name: str
@@ -204,6 +205,7 @@ class RunningServer:
     state: AdminState
     up: bool
     checked: bool
+    check_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,14 @@ class AddServer:
 
 
 @dataclass(frozen=True, slots=True)
+class EnableChecks:
+    """Switch a server's health check on."""
+
+    service: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetWeight:
     """Give a server this weight, 0 to 256; 0 lets nothing new in and lets finish what runs."""
 
@@ -302,7 +312,10 @@ class RemoveServer:
     name: str
 
 
-Action: TypeAlias = AddServer | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+ServerChange: TypeAlias = EnableChecks | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+"""What can be done to a server that is there."""
+
+Action: TypeAlias = AddServer | ServerChange
 """One thing that HAProxy is told on its runtime socket."""
 
 

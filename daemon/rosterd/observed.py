@@ -6,10 +6,10 @@ went quiet: the last good knowledge stays, with its age.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rosterd.model import AdminState, Change, Desired, Running, RunningServer, Snapshot, Status
+from rosterd.model import AdminState, Backend, Change, Desired, Running, RunningServer, Snapshot, Status
 from rosterd.roster import EMPTY, Table, advance, inherit
 
 
@@ -32,6 +32,11 @@ class Side:
             self.since = now
         self.error = error
         return is_news
+
+
+def _others(found: Mapping[str, RunningServer], backend: Backend) -> Iterator[RunningServer]:
+    wanted = {server.name for server in backend.servers}
+    return (server for name, server in found.items() if name not in wanted)
 
 
 def _is_by_hand(server: RunningServer) -> bool:
@@ -101,14 +106,17 @@ class Observed:
         self.running = running
 
     def mark_departed(self, desired: Desired, now: float) -> None:
-        """Note since when each server that HAProxy runs is not desired; one that is desired again is forgotten."""
+        """Note since when each server that is not desired gets no new requests; one that is desired again is forgotten.
+
+        While HAProxy still sends it some, its time to finish has not begun.
+        """
         running = self.running.backends if self.running else {}
         leaving = {
-            (backend.service, name)
+            (backend.service, server.name): server.weight > 0 and server.state is AdminState.READY
             for backend in desired.backends
-            for name in running.get(backend.service, {}).keys() - {server.name for server in backend.servers}
+            for server in _others(running.get(backend.service, {}), backend)
         }
-        self.departed = {key: self.departed.get(key, now) for key in leaving}
+        self.departed = {key: now if serves else self.departed.get(key, now) for key, serves in leaving.items()}
 
     def inherit(self, names: Iterable[str], now: float) -> None:
         """Add servers that HAProxy already runs and of which the agent has said nothing."""

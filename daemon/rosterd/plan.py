@@ -26,6 +26,7 @@ from rosterd.model import (
     Backend,
     CutSessions,
     Desired,
+    EnableChecks,
     Nothing,
     Plan,
     Reason,
@@ -160,6 +161,7 @@ class _Step:
         self.actions: list[Action] = []
         self.waits: list[Wait] = []
         self.reasons = list(_structure_reason(desired, running))
+        self._is_other_structure = bool(self.reasons)
         self._desired = desired
         self._running = running
         self._means = means
@@ -170,7 +172,7 @@ class _Step:
             return
         for backend in self._desired.backends:
             found = self._running.backends.get(backend.service, {})
-            if not found and self.reasons:
+            if not found and self._is_other_structure:
                 continue  # it may not even be there yet
             self._add_new(backend, found)
             lasts = _lasts(backend, found)
@@ -220,6 +222,8 @@ class _Step:
         state = state_in_haproxy(server)
         if found.state is not state:
             self._act(SetState(service, name, state))
+        if found.check_off:
+            self._act(EnableChecks(service, name))
         if found.weight == server.weight:
             return
         if found.weight == 0 and _takes_traffic(server) and not found.checked:

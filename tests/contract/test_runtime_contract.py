@@ -23,6 +23,7 @@ from rosterd.model import (
     AdminState,
     Backend,
     CutSessions,
+    EnableChecks,
     RemoveServer,
     RunningServer,
     Server,
@@ -198,6 +199,17 @@ async def test_an_endpoint_changes(real: HAProxyProcess, web: WebServer) -> None
     found = await server_of(real)
     assert found is not None
     assert (str(found.address), found.port) == (web.address, web.port)
+
+
+async def test_a_check_that_nobody_switched_on_is_seen(real: HAProxyProcess, web: WebServer) -> None:
+    """As after an addition that was cut short; it can still be switched on, and speaks then."""
+    real.ask(f"add server nodes/web {web.address}:{web.port} id 7 weight 0 check inter 1s")
+    real.ask("enable server nodes/web")
+    found = await server_of(real)
+    assert found is not None
+    assert (found.check_off, found.checked) == (True, False)
+    assert await told(real, EnableChecks("nodes", "web")) == [Done()]
+    assert (await until_checked(real)).check_off is False
 
 
 async def test_a_server_that_answers_no_check_is_down(real: HAProxyProcess) -> None:

@@ -192,18 +192,20 @@ class TestByHand:
 
 
 def test_who_leaves_is_known_since_when() -> None:
-    """From the first moment in which HAProxy runs it and it is not desired, until one of the two is over."""
+    """From the last moment in which it got requests without being desired, until it is desired again or gone."""
     observed = Observed(0)
     observed.see(running_with(1, web=(100, AdminState.READY), other=(100, AdminState.READY)))
     nobody, other = Desired("digest", (Backend("nodes", ()),), ""), server_line("other")
     observed.mark_departed(other, 5.0)
     assert observed.departed == {("nodes", "web"): 5.0}
     observed.mark_departed(nobody, 6.0)
-    assert observed.departed == {("nodes", "web"): 5.0, ("nodes", "other"): 6.0}
-    observed.mark_departed(other, 7.0)
-    assert observed.departed == {("nodes", "web"): 5.0}
+    assert observed.departed == {("nodes", "web"): 6.0, ("nodes", "other"): 6.0}  # both still get requests
+    observed.see(running_with(1, web=(0, AdminState.READY), other=(0, AdminState.READY)))
+    observed.mark_departed(nobody, 7.0)
+    observed.mark_departed(other, 8.0)
+    assert observed.departed == {("nodes", "web"): 6.0}
     observed.see(running_with(1))
-    observed.mark_departed(nobody, 8.0)
+    observed.mark_departed(nobody, 9.0)
     assert observed.departed == {}
 
 

@@ -128,11 +128,11 @@ def test_what_was_done_by_hand_is_lost_only_by_hand_or_with_the_server(
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc"))), min_size=1, max_size=8))
 def test_who_leaves_has_one_beginning(moments: list[tuple[set[str], set[str]]]) -> None:
-    """The moment since when HAProxy has run it without a break while it was not desired."""
+    """The moment since when HAProxy has run it, without a break and without weight, while it was not desired."""
     observed = Observed(0)
     since: dict[tuple[str, str], float] = {}
     for now, (runs, wanted) in enumerate(moments):
-        observed.see(worker(1, dict.fromkeys(runs, (100, READY))))
+        observed.see(worker(1, dict.fromkeys(runs, (0, READY))))
         servers = tuple(Server(name, 1, IPv4Address("10.0.0.1"), 80, 1, READY) for name in sorted(wanted))
         observed.mark_departed(Desired("digest", (Backend("nodes", servers),), ""), float(now))
         since = {("nodes", name): since.get(("nodes", name), float(now)) for name in runs - wanted}

@@ -17,6 +17,7 @@ from rosterd.model import (
     Backend,
     CutSessions,
     Desired,
+    EnableChecks,
     Nothing,
     Plan,
     ReasonKind,
@@ -88,6 +89,13 @@ def test_a_new_server_waits_for_its_first_check() -> None:
     assert waits(plan) == [("web-1", FIRST_CHECK)]
     unchecked = running(shown(server(1), weight=0, checked=False))
     assert (actions(compare(desired(server(1)), unchecked, Means())), is_settled(plan)) == ([], False)
+
+
+def test_an_addition_that_was_cut_short() -> None:
+    """HAProxy died, or the socket broke, before the check was switched on: that is made good, and waited for."""
+    plan = compare(desired(server(1)), running(shown(server(1), weight=0, checked=False, check_off=True)), Means())
+    assert actions(plan) == [EnableChecks("nodes", "web-1")]
+    assert waits(plan) == [("web-1", FIRST_CHECK)]
 
 
 @pytest.mark.parametrize("up", [True, False])

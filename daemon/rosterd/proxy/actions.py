@@ -12,7 +12,7 @@ Source: HAProxy's management guide, "Unix Socket commands", 2.6 and 3.0; replies
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,7 +22,9 @@ from rosterd.model import (
     Address,
     AddServer,
     CutSessions,
+    EnableChecks,
     RemoveServer,
+    ServerChange,
     SetEndpoint,
     SetState,
     SetWeight,
@@ -66,24 +68,36 @@ Result: TypeAlias = Done | Refused | Busy
 def lines_of(action: Action) -> tuple[str, ...]:
     """The lines that carry out an action, in order."""
     label = f"{action.service}/{action.name}"
+    if isinstance(action, AddServer):
+        return tuple(_addition(action, label))
+    return (_line(*_words(action, label)),)
+
+
+def _words(action: ServerChange, label: str) -> tuple[str, ...]:
     match action:
-        case AddServer(_, server, options):
-            words = ("add", "server", label, _endpoint(server.address, server.port))
-            added = _line(*words, "id", str(server.id), "weight", "0", *options)
-            checks = [("check", "health"), ("agent-check", "agent")]
-            enabled = [_line("enable", what, label) for option, what in checks if option in options]
-            # Checks last: one that is due before its server is enabled is put off by a whole interval.
-            return (added, _line("enable", "server", label), *enabled)
+        case EnableChecks():
+            return ("enable", "health", label)
         case SetWeight(_, _, weight):
-            return (_line("set", "server", label, "weight", str(weight)),)
+            return ("set", "server", label, "weight", str(weight))
         case SetEndpoint(_, _, address, port):
-            return (_line("set", "server", label, "addr", str(address), "port", str(port)),)
+            return ("set", "server", label, "addr", str(address), "port", str(port))
         case SetState(_, _, state):
-            return (_line("set", "server", label, "state", state.value),)
+            return ("set", "server", label, "state", state.value)
         case CutSessions():
-            return (_line("shutdown", "sessions", "server", label),)
+            return ("shutdown", "sessions", "server", label)
         case RemoveServer():
-            return (_line("del", "server", label),)
+            return ("del", "server", label)
+
+
+def _addition(action: AddServer, label: str) -> Iterator[str]:
+    server = action.server
+    words = ("add", "server", label, _endpoint(server.address, server.port))
+    yield _line(*words, "id", str(server.id), "weight", "0", *action.options)
+    yield _line("enable", "server", label)
+    # Checks last: one that is due before its server is enabled is put off by a whole interval.
+    for option, what in (("check", "health"), ("agent-check", "agent")):
+        if option in action.options:
+            yield _line("enable", what, label)
 
 
 def batch(lines: Sequence[str]) -> str:

@@ -110,7 +110,8 @@ _STATE_COLUMNS = (
 _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
-# A bit of srv_check_state: checks are switched on. And the srv_check_result of one that has not spoken yet.
+# Bits of srv_check_state: there is a check, and it is switched on. And the srv_check_result of one that has not spoken.
+_CHECK_CONFIGURED = 0x02
 _CHECK_ENABLED = 0x04
 _CHECK_UNKNOWN = 0
 
@@ -138,6 +139,8 @@ def parse_servers_state(text: str) -> Mapping[str, Mapping[str, RunningServer]]:
 
 
 def _server(row: Mapping[str, str]) -> RunningServer:
+    check_state = _number(SHOW_SERVERS, row["srv_check_state"])
+    has_check = bool(check_state & (_CHECK_CONFIGURED | _CHECK_ENABLED))
     return RunningServer(
         name=row["srv_name"],
         id=_number(SHOW_SERVERS, row["srv_id"]),
@@ -146,8 +149,8 @@ def _server(row: Mapping[str, str]) -> RunningServer:
         weight=_number(SHOW_SERVERS, row["srv_uweight"]),
         state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
         up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
-        checked=not _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_ENABLED
-        or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
+        checked=not has_check or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
+        check_off=has_check and not check_state & _CHECK_ENABLED,
     )
 
 
@@ -157,7 +160,7 @@ _STAT_COLUMNS = ("pxname", "svname", "qcur", "scur")
 def parse_sessions(text: str) -> Mapping[tuple[str, str], int]:
     """The answer to `show stat` for servers: requests under way to each (service, server), queued ones included."""
     _check_ending(SHOW_SERVER_STAT, text)
-    header, *lines = [line for line in text.splitlines() if line]
+    header, *lines = [line for line in text.splitlines() if line] or [""]
     columns = header.removeprefix("# ").split(",")
     if not set(_STAT_COLUMNS) <= set(columns):
         raise _garbled(SHOW_SERVER_STAT, header)

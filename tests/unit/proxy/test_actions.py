@@ -14,6 +14,7 @@ from rosterd.model import (
     AddServer,
     AdminState,
     CutSessions,
+    EnableChecks,
     RemoveServer,
     Server,
     SetEndpoint,
@@ -50,6 +51,7 @@ RECORDED = (
                 "enable agent nodes/v6",
             ),
         ),
+        (EnableChecks("nodes", "web-1"), ("enable health nodes/web-1",)),
         (SetWeight("nodes", "web-1", 0), ("set server nodes/web-1 weight 0",)),
         (
             SetEndpoint("nodes", "web-1", ip_address("::1"), 81),
