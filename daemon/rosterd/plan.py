@@ -247,6 +247,8 @@ class _Step:
             self.waits.append(Wait(service, name, f"{sessions} running requests"))
         else:
             if server.state is not AdminState.MAINT:
+                if server.weight > 0:  # or it would look like maintenance by hand
+                    self._act(SetWeight(service, name, 0))
                 self._act(SetState(service, name, AdminState.MAINT))
             if sessions > 0:
                 self._act(CutSessions(service, name, sessions))

@@ -32,7 +32,17 @@ _OWN_WITH_VALUE = frozenset({"id", "weight"})
 _OWN = frozenset({"disabled", "enabled"})
 
 _NEVER = frozenset(
-    {"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts", "redir", "stick", "non-stick"}
+    {
+        "init-addr",
+        "resolvers",
+        "resolve-prefer",
+        "resolve-net",
+        "resolve-opts",
+        "redir",
+        "stick",
+        "non-stick",
+        "no-check",
+    }
 )
 _SINCE = {"cookie": (3, 0)}
 
@@ -60,7 +70,8 @@ class _Section:
     balance: str = ""
     hash_type: str = ""
     obstacle: str = ""
-    servers: dict[str, str] = field(default_factory=dict)
+    servers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    """Each server's line, and the defaults that stand above it: those below are for others."""
 
     def derived(self) -> _Section:
         return _Section(list(self.defaults), self.balance, self.hash_type, self.obstacle)
@@ -77,15 +88,16 @@ class ServerLines:
     def addition(self, service: str, server: str) -> Addition:
         """How this server is added to the backend of this service."""
         backend = self._backends.get(service)
-        line = backend.servers.get(server) if backend else None
-        if backend is None or line is None:
+        found = backend.servers.get(server) if backend else None
+        if backend is None or found is None:
             return Addition((), "the text has no such server line")
+        defaults, line = found
         if obstacle := backend.obstacle or _balance_obstacle(backend):
             return Addition((), obstacle)
         if not _is_plain(line):
             return Addition((), "its line has quotes or escapes")
         # server NAME ENDPOINT option ...
-        words = list(_without_own([*backend.defaults, *line.split()[3:]]))
+        words = list(_without_own([*defaults, *line.split()[3:]]))
         options = (*words, *(word for pair in _DEFAULTS.items() if pair[0] not in words for word in pair))
         return Addition(options, self._option_obstacle(options))
 
@@ -103,7 +115,7 @@ class ServerLines:
 def bind_lines(text: str) -> tuple[tuple[int, str], ...]:
     """The addresses of all `bind` lines of a text, each with the number of its line."""
     found: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         words = line.partition("#")[0].split()
         if len(words) > 1 and words[0] == "bind":
             found += [(number, address) for address in words[1].split(",")]
@@ -114,26 +126,34 @@ def _read(text: str) -> Mapping[str, _Section]:
     named: dict[str, _Section] = {}
     backends: dict[str, _Section] = {}
     last = current = _Section()
-    for line in text.splitlines():
+    for line in text.split("\n"):  # where HAProxy ends a line, and only there
         words = line.partition("#")[0].split()
         if not words:
             continue
         if words[0] not in _SECTIONS:
             _take(current, words, line.partition("#")[0])
             continue
-        base = named.get(words[3], last) if len(words) > 3 and words[2] == "from" else last
-        current = _Section() if words[0] == "defaults" else base.derived()
+        name, base = _heading(words)
         if words[0] == "defaults":
-            last = named[words[1] if len(words) > 1 else ""] = current
-        elif words[0] in ("backend", "listen") and len(words) > 1:
-            backends[words[1]] = current
+            current = last = named[name] = named[base].derived() if base in named else _Section()
+        else:
+            current = named.get(base, last).derived()
+        if words[0] in ("backend", "listen"):
+            backends[name] = current
     return backends
+
+
+def _heading(words: Sequence[str]) -> tuple[str, str]:
+    """The name of a section, and that of the defaults that it starts from; empty where it has none."""
+    rest = list(words[1:])
+    base = rest[-1] if len(rest) > 1 and rest[-2] == "from" else ""
+    return ("" if not rest or rest[0] == "from" else rest[0]), base
 
 
 def _take(section: _Section, words: list[str], line: str) -> None:
     match words[0]:
         case "server" if len(words) > 2:
-            section.servers[words[1]] = line
+            section.servers[words[1]] = (tuple(section.defaults), line)
         case "default-server" if _is_plain(line):
             section.defaults += words[1:]
         case "default-server":

@@ -188,6 +188,16 @@ def test_its_time_is_over() -> None:
     ]
 
 
+def test_one_that_was_drained_by_hand_leaves() -> None:
+    """Its weight goes before its maintenance, or that would look as if it had been set by hand, too."""
+    drained = running(shown(server(1), state=DRAIN), sessions={"web-1": 0})
+    assert actions(compare(desired(), drained, departed(1, 99.0))) == [
+        SetWeight("nodes", "web-1", 0),
+        SetState("nodes", "web-1", MAINT),
+        RemoveServer("nodes", "web-1"),
+    ]
+
+
 def test_it_comes_back() -> None:
     """It has its weight again, at once."""
     assert actions(compare(desired(server(1)), running(shown(server(1), weight=0)), Means())) == [

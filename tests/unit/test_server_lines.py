@@ -42,6 +42,18 @@ class TestOptions:
         text = f"{before}backend nodes from one\n server web 10.0.0.1:80\n"
         assert ServerLines(text, "2.6").addition("nodes", "web").options == ("check", *DEFAULTS)
 
+    def test_defaults_of_defaults(self) -> None:
+        """One section of defaults may start from another, with a name of its own or without."""
+        one = "defaults one\n default-server check\n balance static-rr\n"
+        two = addition("server web 10.0.0.1:80", before=f"{one}defaults from one\n balance roundrobin\n")
+        assert two == Addition(("check", *DEFAULTS), "")
+        text = f"{one}defaults two from one\ndefaults\nbackend nodes from two\n server web 10.0.0.1:80\n"
+        assert "static-rr" in ServerLines(text, "2.6").addition("nodes", "web").obstacle
+
+    def test_defaults_below_the_server(self) -> None:
+        """Are for those that come after them."""
+        assert addition("server web 10.0.0.1:80 backup", "default-server check").options == ("backup", *DEFAULTS)
+
     def test_lines_of_other_sections(self) -> None:
         """Belong to others."""
         after = "frontend other\n default-server backup\nbackend more\n server web 10.0.0.2:80 backup\n"
@@ -57,6 +69,7 @@ class TestObstacles:
         [
             ("server web 10.0.0.1:80 cookie a", "'cookie'"),
             ("server web 10.0.0.1:80 resolvers dns", "'resolvers'"),
+            ("server web 10.0.0.1:80 no-check", "'no-check'"),
             ('server web 10.0.0.1:80 sni "str(a b)"', "quotes"),
             ("server web 10.0.0.1:80 track a\\ b", "escapes"),
             ("server web 10.0.0.1:80 proto h2;quit", "'h2;quit'"),

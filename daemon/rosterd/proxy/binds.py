@@ -20,7 +20,7 @@ from rosterd.errors import ConfigRefused
 from rosterd.server_lines import bind_lines
 
 _ENDPOINT = re.compile(
-    r"(?:ipv[46]@)?(?P<host>\*|[0-9.]*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]+):(?P<first>\d+)(?:-(?P<last>\d+))?"
+    r"(?P<family>ipv[46]@)?(?P<host>\*|[0-9.]*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]+):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?"
 )
 _MOST_PORTS = 100
 
@@ -41,9 +41,11 @@ def _endpoints(address: str) -> Iterator[tuple[str, int]]:
     if match is None:
         return
     host = match["host"].strip("[]")
+    if host in ("", "*"):
+        host = "::" if match["family"] == "ipv6@" else "0.0.0.0"  # noqa: S104  what the line says
     first, last = int(match["first"]), int(match["last"] or match["first"])
     for port in range(first, min(last, first + _MOST_PORTS, 65535) + 1):
-        yield ("0.0.0.0" if host in ("", "*") else host), port  # noqa: S104  what the line says
+        yield host, port
 
 
 def _is_taken(host: str, port: int) -> bool:
@@ -51,6 +53,9 @@ def _is_taken(host: str, port: int) -> bool:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                # The line may say so; then who has the port for IPv4 is no obstacle.
+                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             trial.bind((host, port))
             trial.listen(1)
     except OSError as error:

@@ -12,6 +12,7 @@ from rosterd.errors import ConfigRefused
 from rosterd.proxy.binds import try_new_binds
 from tests.loopback import free_address
 
+HUGE = f":{'9' * 5000}"
 FILE = Path("/etc/haproxy/haproxy.cfg")
 
 
@@ -51,9 +52,32 @@ def test_a_free_port_is_fine(taken: tuple[str, int]) -> None:
     try_new_binds(frontend(f"{address}:{free}", f"{address}:{free}-{free}"), "", FILE)
 
 
+def test_ipv6_beside_ipv4(taken: tuple[str, int]) -> None:
+    """Who has a port of an IPv4 address does not have that of all IPv6 addresses; who has that one, does."""
+    _, port = taken
+    try_new_binds(frontend(f"[::]:{port} v6only"), "", FILE)
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(("::", 0))
+        listener.listen()
+        with pytest.raises(ConfigRefused):
+            try_new_binds(frontend(f"ipv6@:{listener.getsockname()[1]}"), "", FILE)
+
+
 @pytest.mark.parametrize(
     "bind",
-    ["/run/x.sock", "unix@x", "abns@x", "fd@3", "${ADDRESS}:80", "host.example:80", ":", "300.0.0.1:80", ":99999"],
+    [
+        "/run/x.sock",
+        "unix@x",
+        "abns@x",
+        "fd@3",
+        "${ADDRESS}:80",
+        "host.example:80",
+        ":",
+        "300.0.0.1:80",
+        ":99999",
+        f":{'9' * 5000}",
+    ],
 )
 def test_what_cannot_be_tried_proves_nothing(bind: str) -> None:
     """HAProxy says what is wrong with it, if anything is."""
