@@ -55,8 +55,8 @@ Key = tuple[str, str]
 class Means:
     """What may be used to remove a difference, and what is known besides.
 
-    `departed` says when a (service, server) that HAProxy runs stopped being desired, `refused` what HAProxy's running
-    worker answered to an action that it did not take. Times are monotonic seconds.
+    `departed` says since when a (service, server) that is not desired gets no new requests, `refused` what HAProxy's
+    running worker answered to an action that it did not take. Times are monotonic seconds.
     """
 
     now: float = 0.0

@@ -1,14 +1,12 @@
-"""Plans for the runtime socket: which step comes next, what it waits for, and that the steps arrive."""
+"""Plans for the runtime socket: which step comes next, and what it waits for. Their laws: test_plan_laws.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rosterd.model import (
     Action,
@@ -18,7 +16,6 @@ from rosterd.model import (
     CutSessions,
     Desired,
     EnableChecks,
-    Nothing,
     Plan,
     ReasonKind,
     Reload,
@@ -257,93 +254,3 @@ def test_what_cannot_be_said_at_run_time_is_a_reason() -> None:
     plan = compare(desired(server(1), balance="static-rr"), running(shown(server(2))), departed(2, 0.0))
     assert isinstance(plan, Reload)
     assert [reason.kind for reason in plan.reasons] == [ReasonKind.SERVER_ADDED]
-
-
-# --- that the steps arrive --------------------------------------------------------------------------------------
-
-
-@dataclass
-class Model:
-    """As much of HAProxy as plans rely on. It fails a test when a plan does what it must not do."""
-
-    servers: dict[str, RunningServer]
-    sessions: dict[str, int]
-    departed: dict[tuple[str, str], float] = field(default_factory=dict)
-    now: float = 0.0
-
-    def running(self) -> Running:
-        """Return what it shows."""
-        asked = {name: self.sessions.get(name, 0) for name in self.servers} if self.departed else {}
-        return running(*self.servers.values(), sessions=asked)
-
-    def step(self, wanted: Desired) -> Plan:
-        """Plan, do it, and let time pass: checks speak, and each server's requests end one after the other."""
-        names = {each.name for each in wanted.backends[0].servers}
-        leaving = {("nodes", name) for name in self.servers.keys() - names}
-        self.departed = {key: self.departed.get(key, self.now) for key in leaving}
-        plan = compare(wanted, self.running(), Means(self.now, DRAIN_S, self.departed))
-        served = self.serving()
-        for action in plan.actions if isinstance(plan, Runtime | Reload) else ():
-            self.carry_out(action)
-        comes = any(each.weight > 0 and each.state is READY for each in wanted.backends[0].servers)
-        assert self.serving() or not served or not comes, "nobody is left to answer, and somebody was about to come"
-        self.now += 1.0
-        self.servers = {name: replace(found, checked=True) for name, found in self.servers.items()}
-        self.sessions = {name: max(0, number - 1) for name, number in self.sessions.items()}
-        return plan
-
-    def serving(self) -> set[str]:
-        """Return who gets requests."""
-        return {name for name, found in self.servers.items() if found.weight > 0 and found.up and found.state is READY}
-
-    def carry_out(self, action: Action) -> None:
-        """Do what HAProxy does."""
-        name = action.name
-        match action:
-            case AddServer(_, added, _):
-                assert name not in self.servers
-                self.servers[name] = shown(added, weight=0, state=READY, checked=False)
-            case SetWeight(_, _, weight):
-                assert weight == 0 or self.servers[name].checked, "traffic before the first check"
-                self.servers[name] = replace(self.servers[name], weight=weight)
-            case SetEndpoint(_, _, address, port):
-                self.servers[name] = replace(self.servers[name], address=address, port=port)
-            case SetState(_, _, state):
-                self.servers[name] = replace(self.servers[name], state=state)
-            case CutSessions():
-                assert self.now >= self.departed["nodes", name] + DRAIN_S, "cut before its time"
-                self.sessions[name] = 0
-            case RemoveServer():
-                assert self.servers[name].state is MAINT
-                assert not self.sessions.get(name), "removed with requests under way"
-                del self.servers[name]
-
-
-numbers = st.integers(1, 5)
-wanted_servers = st.builds(
-    server, numbers, st.integers(1, 9), st.sampled_from([READY, DRAIN, MAINT]), st.integers(80, 82)
-).map(lambda each: each if each.state is READY else replace(each, weight=0))
-running_servers = st.builds(
-    lambda each, weight, state: shown(each, weight=weight, state=state),
-    st.builds(server, numbers),
-    st.integers(0, 9),
-    st.sampled_from([READY, DRAIN, MAINT]),
-)
-
-
-@given(
-    st.lists(wanted_servers, max_size=5, unique_by=lambda each: each.name),
-    st.lists(running_servers, max_size=5, unique_by=lambda each: each.name),
-    st.dictionaries(numbers.map(lambda number: f"web-{number}"), st.integers(0, 50)),
-)
-def test_the_steps_arrive(wanted: list[Server], found: list[RunningServer], sessions: dict[str, int]) -> None:
-    """From whatever HAProxy runs to whatever is wanted, without a reload, without a request lost on the way."""
-    model = Model({each.name: each for each in found}, {each.name: sessions.get(each.name, 0) for each in found})
-    goal = desired(*wanted)
-    for _ in range(60):
-        plan = model.step(goal)
-        assert not isinstance(plan, Reload)
-        if isinstance(plan, Nothing):
-            break
-    assert compare(goal, model.running(), Means()) == Nothing()
-    assert compare(goal, model.running(), None) == Nothing()
