@@ -57,6 +57,9 @@ the agent's first reply, while there is a file that HAProxy can start from."""
 AFTER_BUG_S = 1.0
 """How long the loop rests after an exception that nobody foresaw."""
 
+CHECK_LATE_S = 0.05
+"""How much later than `check_spread_s` a first check may begin before it counts as put off."""
+
 EFFECTS_TOLD = 3
 """How many differences that a reload left an error names."""
 
@@ -326,10 +329,17 @@ class Controller:
     def _means(self, blueprint: Blueprint, outcome: Outcome, running: Running, now: float) -> Means | None:
         proxy = blueprint.settings.proxy
         if proxy.apply == "reload":
-            self._observed.departed = {}
+            self._observed.forget_passages()
             return None
-        self._observed.mark_departed(outcome.desired, now)
-        return Means(now, proxy.drain_timeout_s, self._observed.departed, self._hand.refused_by(running.pid))
+        self._observed.note_passages(outcome.desired, now)
+        return Means(
+            now,
+            drain_s=proxy.drain_timeout_s,
+            check_s=proxy.check_spread_s + CHECK_LATE_S,
+            departed=self._observed.departed,
+            unchecked=self._observed.unchecked,
+            refused=self._hand.refused_by(running.pid),
+        )
 
     def _tell_drift(self, outcome: Outcome) -> None:
         """Say that HAProxy has gone away from what it ran already, with nothing else wanted than then."""

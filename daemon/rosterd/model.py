@@ -193,8 +193,8 @@ class RunningServer:
     """One server as HAProxy runs it. Source: `show servers state`.
 
     `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in, `checked`
-    whether they have spoken yet, or there is none to wait for. `check_off` says that it has a check that is not
-    switched on: by an addition that was cut short, or by hand.
+    whether they have spoken yet, or there is none to wait for, `checking` whether one is under way. `check_off` says
+    that it has a check that is not switched on: by an addition that was cut short, or by hand.
     """
 
     name: str
@@ -205,6 +205,7 @@ class RunningServer:
     state: AdminState
     up: bool
     checked: bool
+    checking: bool = False
     check_off: bool = False
 
 

@@ -44,6 +44,11 @@ def _is_by_hand(server: RunningServer) -> bool:
     return server.state is AdminState.DRAIN or (server.state is AdminState.MAINT and server.weight > 0)
 
 
+def _awaits_check(server: RunningServer) -> bool:
+    """Whether its first check should come, and has not begun."""
+    return server.weight == 0 and server.state is AdminState.READY and not (server.checked or server.checking)
+
+
 class Observed:
     """The agent's newest reply, the member table made of all replies, and what HAProxy runs."""
 
@@ -57,6 +62,7 @@ class Observed:
         self.seen_by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.departed: Mapping[tuple[str, str], float] = {}
+        self.unchecked: Mapping[tuple[str, str], float] = {}
         self._restoring: Mapping[tuple[str, str], AdminState] = {}
         self._pid = 0
         self._taken: Snapshot | None = None
@@ -105,10 +111,11 @@ class Observed:
         self._pid = running.pid
         self.running = running
 
-    def mark_departed(self, desired: Desired, now: float) -> None:
-        """Note since when each server that is not desired gets no new requests; one that is desired again is forgotten.
+    def note_passages(self, desired: Desired, now: float) -> None:
+        """Note since when each server is on its way in or out.
 
-        While HAProxy still sends it some, its time to finish has not begun.
+        Out is one that is not desired and gets no new requests; while HAProxy still sends it some, its time to finish
+        has not begun. In is one whose first check has not even begun. Who is neither any more is forgotten.
         """
         running = self.running.backends if self.running else {}
         leaving = {
@@ -117,6 +124,16 @@ class Observed:
             for server in _others(running.get(backend.service, {}), backend)
         }
         self.departed = {key: now if serves else self.departed.get(key, now) for key, serves in leaving.items()}
+        self.unchecked = {
+            (service, server.name): self.unchecked.get((service, server.name), now)
+            for service, servers in running.items()
+            for server in servers.values()
+            if _awaits_check(server)
+        }
+
+    def forget_passages(self) -> None:
+        """Know of nobody on the way: where only reloads are used, nobody is."""
+        self.departed = self.unchecked = {}
 
     def inherit(self, names: Iterable[str], now: float) -> None:
         """Add servers that HAProxy already runs and of which the agent has said nothing."""

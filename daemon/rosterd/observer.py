@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 LOOK_AGAIN_S = 0.25
 """How often an absent HAProxy is looked for."""
 
-QUICK_LOOK_S = 0.0035
+QUICK_LOOK_S = 0.003
 SLOWEST_QUICK_LOOK_S = 0.25
 QUICK_LOOKS_GROW = 1.5
 LOOK_SHARE = 2.0

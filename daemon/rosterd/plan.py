@@ -8,6 +8,7 @@ job, so that `rosterd plan` can print it. Rules:
   plan goes on from what HAProxy shows then; nothing is remembered of how far a server has come.
 - A server comes in without weight and gets it when its health check has spoken. It goes out without weight first, then
   into maintenance, then away: when nothing runs on it any more, or its time is over.
+- A server whose first check HAProxy has put off is added anew: that is how to have one at once.
 - Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in.
 - Structure, and what this HAProxy cannot be told at run time, are reasons to reload. What it can be told does not wait
   for that.
@@ -15,6 +16,7 @@ job, so that `rosterd plan` can print it. Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -55,14 +57,17 @@ Key = tuple[str, str]
 class Means:
     """What may be used to remove a difference, and what is known besides.
 
-    `departed` says since when a (service, server) that is not desired gets no new requests, `refused` what HAProxy's
-    running worker answered to an action that it did not take. Times are monotonic seconds.
+    `departed` says since when a (service, server) that is not desired gets no new requests, `unchecked` since when the
+    first check of one has been awaited and has not begun, `refused` what HAProxy's running worker answered to an action
+    that it did not take. A first check should have begun within `check_s`. Times are monotonic seconds.
     """
 
     now: float = 0.0
     drain_s: float = 0.0
     departed: Mapping[Key, float] = field(default_factory=dict)
+    unchecked: Mapping[Key, float] = field(default_factory=dict)
     refused: Mapping[Action, str] = field(default_factory=dict)
+    check_s: float = math.inf
 
 
 def compare(desired: Desired, running: Running, means: Means | None) -> Plan:
@@ -228,8 +233,16 @@ class _Step:
             return
         if found.weight == 0 and _takes_traffic(server) and not found.checked:
             self.waits.append(Wait(service, name, FIRST_CHECK))
+            if self._is_put_off((service, name)):
+                self._act(SetState(service, name, AdminState.MAINT))
+                self._act(RemoveServer(service, name))
         else:
             self._act(SetWeight(service, name, server.weight))
+
+    def _is_put_off(self, key: Key) -> bool:
+        """Whether the first check came due before it was switched on: HAProxy forgot it then for a whole `inter`."""
+        since = self._means.unchecked.get(key)
+        return since is not None and self._means.now >= since + self._means.check_s
 
     # --- who goes -----------------------------------------------------------------------------------------------
 

@@ -212,6 +212,23 @@ async def test_a_check_that_nobody_switched_on_is_seen(real: HAProxyProcess, web
     assert (await until_checked(real)).check_off is False
 
 
+async def test_a_check_that_was_put_off_comes_at_once_when_the_server_is_added_anew(
+    real: HAProxyProcess, web: WebServer
+) -> None:
+    """It came due before it was switched on, and HAProxy would look again after `inter` only."""
+    real.ask(f"add server nodes/web {web.address}:{web.port} id 7 weight 0 check inter 1h")
+    real.ask("enable server nodes/web")
+    await asyncio.sleep(0.3)  # more than what first checks are spread over
+    await told(real, EnableChecks("nodes", "web"))
+    await asyncio.sleep(0.3)
+    found = await server_of(real)
+    assert found is not None
+    assert (found.checked, found.checking, found.check_off) == (False, False, False)
+    again: list[Action] = [SetState("nodes", "web", AdminState.MAINT), RemoveServer("nodes", "web")]
+    assert await told(real, *again, AddServer("nodes", server_at(web.address, web.port), CHECK)) == [Done()] * 3
+    assert (await until_checked(real)).up
+
+
 async def test_a_server_that_answers_no_check_is_down(real: HAProxyProcess) -> None:
     """Its first check speaks as well, and HAProxy itself keeps traffic away."""
     assert await told(real, AddServer("nodes", server_at(free_address(), 1), CHECK)) == [Done()]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
+
+import pytest
 
 from rosterd.model import (
     AdminState,
@@ -196,17 +199,42 @@ def test_who_leaves_is_known_since_when() -> None:
     observed = Observed(0)
     observed.see(running_with(1, web=(100, AdminState.READY), other=(100, AdminState.READY)))
     nobody, other = Desired("digest", (Backend("nodes", ()),), ""), server_line("other")
-    observed.mark_departed(other, 5.0)
+    observed.note_passages(other, 5.0)
     assert observed.departed == {("nodes", "web"): 5.0}
-    observed.mark_departed(nobody, 6.0)
+    observed.note_passages(nobody, 6.0)
     assert observed.departed == {("nodes", "web"): 6.0, ("nodes", "other"): 6.0}  # both still get requests
     observed.see(running_with(1, web=(0, AdminState.READY), other=(0, AdminState.READY)))
-    observed.mark_departed(nobody, 7.0)
-    observed.mark_departed(other, 8.0)
+    observed.note_passages(nobody, 7.0)
+    observed.note_passages(other, 8.0)
     assert observed.departed == {("nodes", "web"): 6.0}
     observed.see(running_with(1))
-    observed.mark_departed(nobody, 9.0)
+    observed.note_passages(nobody, 9.0)
     assert observed.departed == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_awaited"),
+    [
+        ({}, True),
+        ({"checking": True}, False),
+        ({"checked": True}, False),
+        ({"weight": 1}, False),
+        ({"state": AdminState.MAINT}, False),
+    ],
+)
+def test_a_first_check_that_has_not_begun_is_awaited(shown: dict[str, object], is_awaited: bool) -> None:  # noqa: FBT001  a table's column
+    """Since it was seen first; not one that is under way, or is not to come."""
+    idle = RunningServer("web", 1, IPv4Address("10.0.0.1"), 80, 0, AdminState.READY, up=True, checked=False)
+    observed = Observed(0)
+    observed.see(Running("2.6.12", 1, "digest", {"nodes": {"web": idle}}, {}))
+    observed.note_passages(server_line("web"), 5.0)
+    assert observed.unchecked == {("nodes", "web"): 5.0}
+    changed = replace(idle, **shown)  # type: ignore[arg-type]
+    observed.see(Running("2.6.12", 1, "digest", {"nodes": {"web": changed}}, {}))
+    observed.note_passages(server_line("web"), 6.0)
+    assert observed.unchecked == ({("nodes", "web"): 5.0} if is_awaited else {})
+    observed.forget_passages()
+    assert (observed.departed, observed.unchecked) == ({}, {})
 
 
 def server_line(name: str) -> Desired:

@@ -134,6 +134,6 @@ def test_who_leaves_has_one_beginning(moments: list[tuple[set[str], set[str]]]) 
     for now, (runs, wanted) in enumerate(moments):
         observed.see(worker(1, dict.fromkeys(runs, (0, READY))))
         servers = tuple(Server(name, 1, IPv4Address("10.0.0.1"), 80, 1, READY) for name in sorted(wanted))
-        observed.mark_departed(Desired("digest", (Backend("nodes", servers),), ""), float(now))
+        observed.note_passages(Desired("digest", (Backend("nodes", servers),), ""), float(now))
         since = {("nodes", name): since.get(("nodes", name), float(now)) for name in runs - wanted}
         assert observed.departed == since

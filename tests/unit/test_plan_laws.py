@@ -36,9 +36,10 @@ from rosterd.plan import Means, compare, is_settled
 
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
 DRAIN_S = 10.0
+CHECK_S = 3.0
 SLOWEST_CHECK = 15
 MOST_REQUESTS = 20
-ENOUGH_STEPS = SLOWEST_CHECK + MOST_REQUESTS + 10
+ENOUGH_STEPS = SLOWEST_CHECK + MOST_REQUESTS + 20
 SERVICES = ("nodes", "cache")
 
 Key = tuple[str, str]
@@ -60,13 +61,15 @@ class Proxy:
     """A HAProxy.
 
     `load` is how many requests a server has under way while it serves, `first_check_after` how many seconds its first
-    check takes from when it was added, `passes` what its checks find.
+    check takes from when it was added, `passes` what its checks find. `put_off` are those whose check does not begin
+    until they are added again.
     """
 
     servers: dict[Key, RunningServer]
     load: Mapping[str, int]
     first_check_after: Mapping[str, int]
     passes: Mapping[str, bool]
+    put_off: set[str] = field(default_factory=set)
     now: float = 0.0
     requests: dict[Key, int] = field(default_factory=dict)
     cut: set[Key] = field(default_factory=set)
@@ -80,7 +83,8 @@ class Proxy:
         """Return what it tells."""
         backends: dict[str, dict[str, RunningServer]] = {}
         for (service, name), server in self.servers.items():
-            backends.setdefault(service, {})[name] = server
+            under_way = not server.checked and name not in self.put_off
+            backends.setdefault(service, {})[name] = replace(server, checking=under_way)
         return Running("2.6.12", 1, "digest", backends, dict(self.requests) if with_sessions else {})
 
     def serving(self, service: str) -> set[str]:
@@ -114,13 +118,15 @@ class Proxy:
                 assert self.servers[key].state is MAINT, "only servers in maintenance can be removed"
                 if self.requests[key] == 0:
                     del self.servers[key], self.requests[key]
+                    self.put_off.discard(action.name)
 
     def a_second_passes(self) -> None:
         """Checks speak, requests come and end."""
         self.now += 1.0
         for key, server in list(self.servers.items()):
             name = key[1]
-            if server.state is not MAINT and self.now >= self.added_at.get(key, 0.0) + self.first_check_after[name]:
+            is_due = self.now >= self.added_at.get(key, 0.0) + self.first_check_after[name]
+            if is_due and server.state is not MAINT and name not in self.put_off:
                 self.servers[key] = replace(server, checked=True, up=self.passes[name])
         for key, number in self.requests.items():
             serves = key[1] in self.serving(key[0])
@@ -135,6 +141,7 @@ class Daemon:
     proxy: Proxy
     goal: Desired
     departed: dict[Key, float] = field(default_factory=dict)
+    unchecked: dict[Key, float] = field(default_factory=dict)
 
     def step(self) -> Plan:
         """Look, plan, and do it."""
@@ -146,7 +153,13 @@ class Daemon:
             for key, found in self.proxy.servers.items()
             if key not in wanted
         }
-        plan = compare(self.goal, running, Means(now, DRAIN_S, self.departed))
+        self.unchecked = {
+            (service, name): self.unchecked.get((service, name), now)
+            for service, found in running.backends.items()
+            for name, each in found.items()
+            if each.weight == 0 and each.state is READY and not each.checked and not each.checking
+        }
+        plan = compare(self.goal, running, Means(now, DRAIN_S, self.departed, self.unchecked, check_s=CHECK_S))
         actions = plan.actions if isinstance(plan, Runtime | Reload) else ()
         self.watch(actions, running)
         before = {service: self.proxy.serving(service) for service in SERVICES}
@@ -160,22 +173,27 @@ class Daemon:
     def watch(self, actions: Sequence[Action], running: Running) -> None:
         """Hold each action against what was known when it was planned."""
         asked = bool(running.sessions)
+        wants_traffic = {
+            (backend.service, server.name)
+            for backend in self.goal.backends
+            for server in backend.servers
+            if server.state is READY
+        }
         for action in actions:
             key = (action.service, action.name)
             found = running.backends.get(action.service, {}).get(action.name)
             match action:
                 case SetWeight(_, _, weight) if weight > 0:
                     assert found is not None, "weight for a server that nobody has seen"
-                    wants_traffic = key in {
-                        (backend.service, server.name)
-                        for backend in self.goal.backends
-                        for server in backend.servers
-                        if server.state is READY
-                    }
-                    assert found.checked or found.weight > 0 or not wants_traffic, "traffic before the first check"
+                    is_spoken_for = found.checked or found.weight > 0
+                    assert is_spoken_for or key not in wants_traffic, "traffic before the first check"
                 case CutSessions(_, _, sessions):
                     assert running.sessions[key] == sessions > 0
                     assert self.proxy.now >= self.departed[key] + DRAIN_S, "cut before its time"
+                case RemoveServer() if key in wants_traffic:
+                    assert found is not None
+                    assert (found.weight, found.checked, found.checking) == (0, False, False), "removed for nothing"
+                    assert self.proxy.now >= self.unchecked[key] + CHECK_S
                 case RemoveServer():
                     assert asked, "removed without a look at what runs on it"
                     assert running.sessions[key] == 0 or self.proxy.now >= self.departed[key] + DRAIN_S
@@ -247,7 +265,8 @@ def proxies(draw: st.DrawFn, servers: st.SearchStrategy[Server], least: int = 0)
     load = draw(for_each_name(st.integers(0, MOST_REQUESTS)))
     first_check_after = draw(for_each_name(st.integers(1, SLOWEST_CHECK)))
     passes = draw(st.fixed_dictionaries(dict.fromkeys(NAMES, st.integers(0, 4).map(bool))))
-    return Proxy(found, load, first_check_after, passes)
+    put_off = draw(st.sets(st.sampled_from(NAMES), max_size=2))
+    return Proxy(found, load, first_check_after, passes, put_off)
 
 
 def as_it_should_be(wanted: Mapping[str, Sequence[Server]]) -> dict[Key, tuple[object, ...]]:

@@ -95,6 +95,17 @@ def test_an_addition_that_was_cut_short() -> None:
     assert waits(plan) == [("web-1", FIRST_CHECK)]
 
 
+def test_a_first_check_that_was_put_off() -> None:
+    """It should have begun long ago: the server is added anew, which is how to have a check at once."""
+    idle, key = running(shown(server(1), weight=0, checked=False)), ("nodes", "web-1")
+    early, late = (Means(100.0, unchecked={key: since}, check_s=0.5) for since in (99.6, 99.5))
+    assert actions(compare(desired(server(1)), idle, early)) == []
+    plan = compare(desired(server(1)), idle, late)
+    assert actions(plan) == [SetState("nodes", "web-1", MAINT), RemoveServer("nodes", "web-1")]
+    assert waits(plan) == [("web-1", FIRST_CHECK)]
+    assert not is_settled(plan)
+
+
 @pytest.mark.parametrize("up", [True, False])
 def test_it_gets_its_weight_when_the_check_has_spoken(up: bool) -> None:  # noqa: FBT001  a table's column
     """Also when it speaks against it: from then on HAProxy itself keeps the traffic away."""

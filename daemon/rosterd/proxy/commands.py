@@ -110,7 +110,9 @@ _STATE_COLUMNS = (
 _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
-# Bits of srv_check_state: there is a check, and it is switched on. And the srv_check_result of one that has not spoken.
+# Bits of srv_check_state: a check is under way, there is one, and it is switched on. And the srv_check_result of one
+# that has not spoken.
+_CHECK_UNDER_WAY = 0x01
 _CHECK_CONFIGURED = 0x02
 _CHECK_ENABLED = 0x04
 _CHECK_UNKNOWN = 0
@@ -150,6 +152,7 @@ def _server(row: Mapping[str, str]) -> RunningServer:
         state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
         up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
         checked=not has_check or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
+        checking=bool(check_state & _CHECK_UNDER_WAY),
         check_off=has_check and not check_state & _CHECK_ENABLED,
     )
 

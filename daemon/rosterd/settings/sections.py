@@ -126,7 +126,7 @@ class ProxySettings(_Section):
         30.0, description="How long a server that leaves may finish its requests; what runs then is cut"
     )
     check_spread_s: PositiveSeconds = Field(
-        0.005,
+        0.002,
         description="Over how long the first checks of new servers are spread; more spares HAProxy a burst when it "
         "starts with thousands of servers, and a new server waits for its traffic so long",
     )

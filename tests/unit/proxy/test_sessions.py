@@ -139,4 +139,5 @@ class TestChecked:
     def test_state_and_result(self, state: int, result: int, checked: bool) -> None:  # noqa: FBT001  a table's column
         """Bits of srv_check_state and numbers of srv_check_result, as HAProxy's management guide lists them."""
         text = OBSERVATION.partition("\n\n")[2].replace(" 3 6\n", f" {result} {state}\n")
-        assert parse_servers_state(text)["nodes"]["web-1"].checked is checked
+        found = parse_servers_state(text)["nodes"]["web-1"]
+        assert (found.checked, found.checking) == (checked, state == 7)
