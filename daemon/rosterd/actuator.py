@@ -68,7 +68,7 @@ class Actuator:
         self._postponed = False
         self._wanted: Desired | None = None
         self._failure = ""
-        self._retry_at = clock()
+        self._retry_at = self._file_retry_at = clock()
         self._waits = self._new_waits()
         self._draft_waits = self._new_waits()
 
@@ -79,10 +79,15 @@ class Actuator:
 
     @property
     def due_at(self) -> float | None:
-        """When a waiting reload, or a change of the file, is to be done; None while none waits."""
-        waiting = (self._debounce.due_at, self._file_debounce.due_at)
-        due = min((at for at in waiting if at is not None), default=None)
-        return None if due is None else max(due, self._retry_at)
+        """When a waiting reload, or a change of the file, is to be done; None while none waits.
+
+        A change of the file that was due and not made waits for a plan that lets it be made, not for a time.
+        """
+        reload_at, file_at = self._debounce.due_at, self._file_debounce.due_at
+        due = [] if reload_at is None else [max(reload_at, self._retry_at)]
+        if file_at is not None and max(file_at, self._file_retry_at) > self._clock():
+            due.append(max(file_at, self._file_retry_at))
+        return min(due, default=None)
 
     @property
     def file_lags(self) -> bool:
@@ -99,7 +104,8 @@ class Actuator:
 
     def start_over(self) -> None:
         """HAProxy came back: do not sit out the back-off."""
-        self._retry_at, self._waits = self._clock(), self._new_waits()
+        self._retry_at = self._file_retry_at = self._clock()
+        self._waits = self._new_waits()
 
     def take_draft(self) -> None:
         """There is a new draft: what failed before it need not fail with it."""
@@ -108,7 +114,7 @@ class Actuator:
 
     def hold_off(self) -> None:
         """Something went wrong that is not understood: wait before the next action."""
-        self._retry_at = self._clock() + next(self._waits)
+        self._retry_at = self._file_retry_at = self._clock() + next(self._waits)
         self.rest()
 
     def rest(self) -> None:
@@ -171,7 +177,7 @@ class Actuator:
             return
         now = self._clock()
         self._file_debounce.pace = _file_pace(self._patience)
-        if text != self._file_text:
+        if text != self._file_text or not self.file_lags:  # changed, or put back after a reload that failed
             self._file_text = text
             self._file_debounce.touch(now)
         if self._file_debounce.is_due(now):
@@ -182,7 +188,7 @@ class Actuator:
         if self.text_on_disk() == text:
             self._be_level()
             return
-        if self._clock() < self._retry_at:
+        if self._clock() < self._file_retry_at:
             return
         self._file_text = text
         followed = await self._attempt(blueprint, self._applier.follow(text), None)
@@ -193,6 +199,11 @@ class Actuator:
         if self._drafts.good is None:
             # No HAProxy has run anything yet; that it accepts the text is the best proof to be had.
             self._drafts.prove(blueprint)
+
+    async def follow_at_last(self, blueprint: Blueprint, text: str) -> None:
+        """Bring the file level, whatever was to be waited for: there is no later time."""
+        self._file_retry_at = self._clock()
+        await self.follow(blueprint, text)
 
     def confirm(self, text: str) -> None:
         """HAProxy is seen to run what `text` says: keep it as the last good one, once the file holds it."""
@@ -232,7 +243,7 @@ class Actuator:
     def _give_up(self, blueprint: Blueprint, error: ProxyError | TemplateError, plan: Reload | None) -> None:
         """Trying the same again is no use: a draft on trial is rejected; without one we try again later."""
         if not self._drafts.is_on_trial(blueprint):
-            if self._clock() >= self._retry_at:
+            if self._clock() >= (self._file_retry_at if plan is None else self._retry_at):
                 self._retry_later(blueprint, error, plan)
             return
         self._failure = str(error)
@@ -260,7 +271,10 @@ class Actuator:
             self._drafts.shelve(blueprint, retry_at, str(error))
         else:
             self.error = str(error)
-            self._retry_at = retry_at
+            if plan is None:
+                self._file_retry_at = retry_at
+            else:
+                self._retry_at = retry_at
 
     def _postpone(self, plan: Reload, error: ReloadPostponed) -> None:
         """Ask again in a moment; told once."""
@@ -273,9 +287,9 @@ class Actuator:
         self.last_reload = LastReload(self._clock(), tuple(reason.detail for reason in plan.reasons), self._failure)
 
     def _be_level(self) -> None:
-        """HAProxy and its file are as they should be: what failed before is over."""
+        """The file is as it should be: what failed before is over, but for a reload that is still wanted."""
         self._file_debounce.calm()
-        if self.error:
+        if self.error and self._wanted is None:
             self.error = ""
             self._waits = self._new_waits()
 

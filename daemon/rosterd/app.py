@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import random
 import signal
 import time
@@ -25,6 +26,7 @@ from rosterd.blueprint import Blueprint, Drafts
 from rosterd.controller import Controller
 from rosterd.edits import Edits
 from rosterd.errors import TemplateError
+from rosterd.notify import Notifier
 from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master
@@ -74,6 +76,7 @@ def _controller(settings: Settings, sources: Sources, file: ConfigFile) -> Contr
         drafts=drafts,
         edits=Edits(drafts, sources),
         runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
+        notifier=Notifier(os.environ, os.getpid(), clock),
         actuator=Actuator(drafts=drafts, file=file, applier=applier, clock=clock, jitter=random.SystemRandom().random),
         clock=clock,
     )

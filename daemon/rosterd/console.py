@@ -40,6 +40,7 @@ def print_status(answer: Mapping[str, Any]) -> None:
         ("ready", "yes" if answer["ready"] else "no"),
         ("agent", _side(agent, f"health score {agent['health_score']}")),
         ("haproxy", _side(proxy, f"version {proxy['version']}, pid {proxy['pid']}")),
+        ("serves", f"servers with the digest {proxy['servers_digest'] or '-'}"),
         ("plan", answer["plan"]["action"]),
         ("file", "level" if answer["file"]["level"] else "follows in a moment"),
         ("reloads", f"{answer['reloads']} done, {answer['reloads_failed']} failed"),

@@ -27,21 +27,20 @@ from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
 from rosterd.model import (
     Action,
     AdminState,
-    Desired,
     Nothing,
     Plan,
-    Reason,
-    ReasonKind,
     Reload,
     Running,
     Runtime,
     Snapshot,
     Wait,
 )
+from rosterd.notify import Notifier
 from rosterd.observed import Observed
 from rosterd.observer import Observer
 from rosterd.outcome import Outcome
-from rosterd.plan import Means, compare, is_settled, without_drains_by_hand
+from rosterd.plan import is_settled
+from rosterd.planner import Planner
 from rosterd.policy import Decision, Lines, View, inherited_lines
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
@@ -57,12 +56,6 @@ the agent's first reply, while there is a file that HAProxy can start from."""
 AFTER_BUG_S = 1.0
 """How long the loop rests after an exception that nobody foresaw."""
 
-CHECK_LATE_S = 0.05
-"""How much later than `check_spread_s` a first check may begin before it counts as put off."""
-
-EFFECTS_TOLD = 3
-"""How many differences that a reload left an error names."""
-
 
 class Controller:
     """Keeps HAProxy in step with the cluster. Also the `SerfListener` of the client."""
@@ -74,6 +67,7 @@ class Controller:
         edits: Edits,
         runtime: HAProxySocket,
         actuator: Actuator,
+        notifier: Notifier,
         clock: Callable[[], float],
     ) -> None:
         """Wire it up; `clock` is monotonic seconds."""
@@ -81,15 +75,17 @@ class Controller:
         self._edits = edits
         self._hand = RuntimeHand(runtime)
         self._actuator = actuator
+        self._notifier = notifier
         self._clock = clock
         now = clock()
         self._started_at = now
         self._observed = Observed(now)
         self._observer = Observer(observed=self._observed, runtime=runtime, has_worker=actuator.has_worker, clock=clock)
+        self._planner = Planner(
+            observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
+        )
         self._begin_at: float | None = None
         self._inherited = False
-        self._goes_back = False
-        self._level: Desired | None = None
         self._kept: Template | None = None
         self._served: Lines = {}
         self._decision: Decision | None = None
@@ -182,16 +178,33 @@ class Controller:
                     self._observed.running = None
                     self._actuator.hold_off()
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
+                else:
+                    self._notifier.alive()
+                    self._notifier.status(self._in_a_line())
                 await self._sleep(stopped)
+            self._notifier.stopping()
             await self._leave_level()
         finally:
             stopped.cancel()
 
+    def _in_a_line(self) -> str:
+        """How things are, for the service manager."""
+        servers = sum(len(lines) for lines in self._served.values())
+        problems = {
+            "Serf": self._observed.agent.error,
+            "HAProxy": self._observed.proxy.error,
+            "edit": self._drafts.error,
+            "apply": self._actuator.error,
+        }
+        told = "; ".join(f"{side}: {error.splitlines()[0]}" for side, error in problems.items() if error)
+        return f"{servers} servers{'; ' if told else ''}{told}"
+
     async def _leave_level(self) -> None:
         """Write what the file still lacks: who stops the daemon may stop HAProxy next, and start it from there."""
-        outcome = self._outcome
-        if outcome is not None and self._actuator.file_lags:
-            await self._actuator.follow(outcome.blueprint, outcome.text)
+        if self._outcome is None or not self._actuator.file_lags:
+            return
+        if (outcome := self._proven(self._outcome)) is not None:
+            await self._actuator.follow_at_last(outcome.blueprint, outcome.text)
 
     async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
         woken = asyncio.create_task(self._wake.wait(), name="wake")
@@ -213,12 +226,7 @@ class Controller:
             if self._edits.notice():
                 self._cause.add_word("file", self._clock())
             await self._look()
-        if self._rereads:
-            self._rereads = False
-            self._edits.read_anyway()
-            self._actuator.take_draft()
-        if self._edits.take():
-            self._actuator.take_draft()
+        self._take_edits()
         now = self._clock()
         if not self._may_decide(now):
             self._actuator.rest()
@@ -236,9 +244,21 @@ class Controller:
             return
         if not self._drafts.is_on_trial(blueprint):
             self._commit(outcome.decision)
-        self._plan = self._compare(blueprint, outcome, now)
-        self._tell_drift(outcome)
+        self._plan = self._planner.plan(blueprint, outcome, now)
         await self._act(blueprint, outcome)
+
+    def _take_edits(self) -> None:
+        """Read what was edited, or what somebody asks to be read again."""
+        if self._rereads:
+            self._rereads = False
+            if self._complete:
+                self._notifier.reloading()
+            self._edits.read_anyway()
+            self._actuator.take_draft()
+        if self._edits.take():
+            self._actuator.take_draft()
+        if self._complete:
+            self._notifier.ready()
 
     # --- look -----------------------------------------------------------------------------------------------------
 
@@ -310,54 +330,16 @@ class Controller:
         self._decision = decision
         self._served = decision.lines
 
-    def _compare(self, blueprint: Blueprint, outcome: Outcome, now: float) -> Plan | None:
-        """What must be done; None while it is not known what HAProxy runs."""
-        if self._goes_back:
-            return Reload((Reason(ReasonKind.STRUCTURE, "back to the last good settings and template"),))
-        running = self._observed.running
-        if running is None:
-            # It listens elsewhere, or its worker hangs: a worker made from the file answers where we ask.
-            detail = "HAProxy runs, but does not answer on proxy.runtime_socket"
-            return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._observer.is_deaf else None
-        plan = compare(outcome.desired, running, self._means(blueprint, outcome, running, now))
-        unproven = is_settled(plan) and blueprint != self._drafts.good
-        if unproven and self._actuator.has_file and self._actuator.text_on_disk() != outcome.text:
-            # The digest sees sample servers only; the text of a new template may differ in the real ones.
-            return Reload((Reason(ReasonKind.STRUCTURE, "template or settings: another text for the same servers"),))
-        return plan
-
-    def _means(self, blueprint: Blueprint, outcome: Outcome, running: Running, now: float) -> Means | None:
-        proxy = blueprint.settings.proxy
-        if proxy.apply == "reload":
-            self._observed.forget_passages()
-            return None
-        self._observed.note_passages(outcome.desired, now)
-        return Means(
-            now,
-            drain_s=proxy.drain_timeout_s,
-            check_s=proxy.check_spread_s + CHECK_LATE_S,
-            departed=self._observed.departed,
-            unchecked=self._observed.unchecked,
-            refused=self._hand.refused_by(running.pid),
-        )
-
-    def _tell_drift(self, outcome: Outcome) -> None:
-        """Say that HAProxy has gone away from what it ran already, with nothing else wanted than then."""
-        if isinstance(self._plan, Nothing):
-            self._level = outcome.desired
-        elif self._plan is not None:
-            if self._level == outcome.desired:
-                journal.tell_drift(self._plan)
-            self._level = None
-
     # --- act ------------------------------------------------------------------------------------------------------
 
     async def _act(self, blueprint: Blueprint, outcome: Outcome) -> None:
         match self._plan:
             case Reload() as plan:
-                if plan.actions and not await self._change(plan.actions, ()):
-                    return
-                await self._reload(blueprint, outcome, plan)
+                at_once = self._planner.goes_back or (not self._complete and self._observed.snapshot is not None)
+                (self._actuator.want_at_once if at_once else self._actuator.want)(outcome.desired)
+                await self._go_on_meanwhile(outcome, plan)
+                if self._actuator.is_due:
+                    await self._reload(blueprint, outcome, plan)
             case Runtime(actions, waits) as plan:
                 self._actuator.rest()
                 await self._change(actions, waits)
@@ -374,19 +356,41 @@ class Controller:
                 if self._inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
                     await self._actuator.follow(blueprint, outcome.text)
 
-    async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> bool:
-        """Have the running worker change servers, and look what came of it; False when it does not answer."""
+    async def _go_on_meanwhile(self, outcome: Outcome, plan: Reload) -> None:
+        """Do what need not wait for the reload, by what is proven: of a draft nothing is done before it is."""
+        proven = self._proven(outcome)
+        running = self._observed.running
+        if proven is None or running is None:
+            return
+        step: Plan = plan if proven is outcome else self._planner.meanwhile(proven, self._clock())
+        if isinstance(step, Runtime | Reload) and (step.actions or step.waits):
+            await self._change(step.actions, step.waits)
+        if self._drafts.good is not None and proven.desired.structure == running.structure:
+            await self._actuator.follow_in_time(proven.blueprint, proven.text)
+
+    def _proven(self, outcome: Outcome) -> Outcome | None:
+        """What should be by the last good settings and template; None when these servers cannot be rendered so."""
+        if not self._drafts.is_on_trial(outcome.blueprint):
+            return outcome
+        try:
+            return Outcome.of(outcome.table, self._drafts.good_or_only, outcome.view, self._clock())
+        except TemplateError:
+            return None
+
+    async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> None:
+        """Have the running worker change servers, and look what came of it."""
         running = self._observed.running
         if running is None or not actions:
             self._observer.look_soon()
-            return True
+            return
         try:
             done, after = await self._hand.carry_out(actions, running, self._observer.question)
         except ProxyError as error:
             self._observed.running = None
             self._observer.look_at_once()
-            log.error("change.failed", error=str(error), effect="what HAProxy runs is looked up again")
-            return False
+            instead = "HAProxy is reloaded instead" if self._hand.is_lame else "what HAProxy runs is looked up again"
+            log.error("change.failed", error=str(error), effect=instead)
+            return
         before = self._by_hand
         self._observer.see(after)
         journal.tell_by_hand(before, self._by_hand)
@@ -398,44 +402,29 @@ class Controller:
             self._wake.set()  # for the next step
         else:
             self._observer.look_soon()
-        return True
 
     async def _reload(self, blueprint: Blueprint, outcome: Outcome, plan: Reload) -> None:
-        is_first = not self._complete and self._observed.snapshot is not None
-        at_once = is_first or self._goes_back
-        (self._actuator.want_at_once if at_once else self._actuator.want)(outcome.desired)
-        if not self._actuator.is_due:
-            return
         # What wakes us from here on belongs to the next reload.
         cause, self._cause = self._cause, journal.Cause()
-        self._level = None  # a new worker differs for a moment, by what no file can say
+        self._planner.expect_new_worker()
         applied = await self._actuator.reload(blueprint, outcome.text, plan)
         if applied is None:
             self._cause = cause
             self._observer.look_at_once()
             self.wake("failure")
             return
+        self._hand.recover()
         await self._observer.look_for(applied.proof.worker_pid, 2 * blueprint.settings.proxy.answer_timeout_s)
-        if difference := self._difference_left(outcome):
+        if difference := self._planner.difference_left(outcome):
             # A worker that runs something else than the file was to say will do so after the next reload as well.
-            self._goes_back = self._drafts.is_on_trial(blueprint)
+            self._planner.goes_back = self._drafts.is_on_trial(blueprint)
             self._actuator.had_no_effect(blueprint, plan, ReloadFailed(f"HAProxy reloaded, but {difference}"))
         else:
-            self._goes_back = False
+            self._planner.goes_back = False
             self._actuator.took_effect(plan)
             journal.tell_reload(cause, plan, applied, self._clock())
             self._prove(blueprint, outcome.decision)
         self.wake("reload")
-
-    def _difference_left(self, outcome: Outcome) -> str:
-        """What HAProxy does not run although it was reloaded for it, in words; empty when it does."""
-        running = self._observed.running
-        if running is None:
-            return "it does not answer on its runtime socket"
-        left = compare(without_drains_by_hand(outcome.desired), running, None)
-        if isinstance(left, Reload):
-            return "it still differs: " + "; ".join(reason.detail for reason in left.reasons[:EFFECTS_TOLD])
-        return ""
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
@@ -444,6 +433,7 @@ class Controller:
         self._prove(blueprint, decision)
         if not self._complete and self._observed.is_whole:
             self._complete = True
+            self._notifier.ready()
             servers = sum(len(lines) for lines in self._served.values())
             log.info("state.completed", servers=servers, after_s=round(self._clock() - self._started_at, 3))
 

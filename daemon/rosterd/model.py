@@ -344,10 +344,14 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Only a new worker can run what is desired; never without reasons. The actions need not wait for it."""
+    """Only a new worker can run what is desired; never without reasons.
+
+    The actions need not wait for it, and what the next step of those waits for is looked for meanwhile.
+    """
 
     reasons: tuple[Reason, ...]
     actions: tuple[Action, ...] = ()
+    waits: tuple[Wait, ...] = ()
 
 
 Plan: TypeAlias = Nothing | Runtime | Reload

@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rosterd.model import AdminState, Backend, Change, Desired, Running, RunningServer, Snapshot, Status
+from rosterd.model import (
+    AdminState,
+    Backend,
+    Change,
+    Desired,
+    Plan,
+    Reload,
+    RemoveServer,
+    Running,
+    RunningServer,
+    Runtime,
+    Snapshot,
+    Status,
+)
 from rosterd.roster import EMPTY, Table, advance, inherit
 
 
@@ -64,6 +77,7 @@ class Observed:
         self.departed: Mapping[tuple[str, str], float] = {}
         self.unchecked: Mapping[tuple[str, str], float] = {}
         self._restoring: Mapping[tuple[str, str], AdminState] = {}
+        self._added_anew: frozenset[tuple[str, str]] = frozenset()
         self._pid = 0
         self._taken: Snapshot | None = None
 
@@ -96,7 +110,7 @@ class Observed:
         """Take what HAProxy runs.
 
         What was set by hand on the worker before is still wanted of a new one, until it is seen there or the server is
-        gone: a reload or a crash of HAProxy takes nothing back.
+        not desired any more: a reload or a crash of HAProxy takes nothing back, be the server in its file or not.
         """
         here = {
             (service, server.name): server
@@ -105,7 +119,9 @@ class Observed:
         }
         found = {key: server.state for key, server in here.items() if _is_by_hand(server)}
         waiting = self.by_hand if running.pid != self._pid else self._restoring
-        self._restoring = {key: state for key, state in waiting.items() if key in here and key not in found}
+        self._restoring = {key: state for key, state in waiting.items() if key not in found}
+        if running.pid != self._pid:
+            self._added_anew = frozenset()
         self.seen_by_hand = found
         self.by_hand = {**self._restoring, **found}
         self._pid = running.pid
@@ -115,7 +131,8 @@ class Observed:
         """Note since when each server is on its way in or out.
 
         Out is one that is not desired and gets no new requests; while HAProxy still sends it some, its time to finish
-        has not begun. In is one whose first check has not even begun. Who is neither any more is forgotten.
+        has not begun. In is one whose first check has not even begun; not if it was added anew for that before. Who is
+        neither any more is forgotten, and so is what was set by hand on a server that nobody wants.
         """
         running = self.running.backends if self.running else {}
         leaving = {
@@ -128,12 +145,24 @@ class Observed:
             (service, server.name): self.unchecked.get((service, server.name), now)
             for service, servers in running.items()
             for server in servers.values()
-            if _awaits_check(server)
+            if _awaits_check(server) and (service, server.name) not in self._added_anew
         }
+        wanted = {(backend.service, server.name) for backend in desired.backends for server in backend.servers}
+        self._added_anew &= wanted
+        self._restoring = {key: state for key, state in self._restoring.items() if key in wanted}
+        self.by_hand = {**self._restoring, **self.seen_by_hand}
+
+    def note_plan(self, plan: Plan | None) -> None:
+        """Note who is about to be removed and added anew for a check that was put off: that is tried once."""
+        actions = plan.actions if isinstance(plan, Runtime | Reload) else ()
+        removed = {(action.service, action.name) for action in actions if isinstance(action, RemoveServer)}
+        self._added_anew |= removed & self.unchecked.keys()
 
     def forget_passages(self) -> None:
-        """Know of nobody on the way: where only reloads are used, nobody is."""
+        """Know of nobody on the way, and of nothing to be restored: where only reloads are used, nothing is."""
         self.departed = self.unchecked = {}
+        self._restoring = {}
+        self.by_hand = self.seen_by_hand
 
     def inherit(self, names: Iterable[str], now: float) -> None:
         """Add servers that HAProxy already runs and of which the agent has said nothing."""

@@ -9,7 +9,8 @@ job, so that `rosterd plan` can print it. Rules:
 - A server comes in without weight and gets it when its health check has spoken. It goes out without weight first, then
   into maintenance, then away: when nothing runs on it any more, or its time is over.
 - A server whose first check HAProxy has put off is added anew: that is how to have one at once.
-- Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in.
+- Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in. Who has left
+  keeps it until somebody answers; whom an operator takes out does so until the first checks have spoken.
 - Structure, and what this HAProxy cannot be told at run time, are reasons to reload. What it can be told does not wait
   for that.
 """
@@ -48,6 +49,7 @@ from rosterd.server_lines import ServerLines
 
 FIRST_CHECK = "its first check"
 REPLACEMENT = "another server to take its traffic"
+HEALTHY_REPLACEMENT = "another server that answers"
 
 Key = tuple[str, str]
 """Service and server."""
@@ -78,7 +80,7 @@ def compare(desired: Desired, running: Running, means: Means | None) -> Plan:
     step = _Step(desired, running, means)
     step.take()
     if step.reasons:
-        return Reload(tuple(step.reasons), tuple(step.actions))
+        return Reload(tuple(step.reasons), tuple(step.actions), tuple(step.waits))
     if step.actions or step.waits:
         return Runtime(tuple(step.actions), tuple(step.waits))
     return Nothing()
@@ -184,7 +186,7 @@ class _Step:
             wanted = {server.name: server for server in backend.servers}
             for name in sorted(found):
                 if name in lasts:
-                    self.waits.append(Wait(backend.service, name, REPLACEMENT))
+                    self.waits.append(Wait(backend.service, name, lasts[name]))
                 elif name in wanted:
                     self._level(backend.service, wanted[name], found[name])
                 else:
@@ -278,12 +280,19 @@ class _Step:
         return False
 
 
-def _lasts(backend: Backend, found: Mapping[str, RunningServer]) -> frozenset[str]:
-    """Who serves just now and is to go out, if without them nobody would serve, while somebody else is about to."""
+def _lasts(backend: Backend, found: Mapping[str, RunningServer]) -> Mapping[str, str]:
+    """Who has to stay a while: each with what it waits for.
+
+    Those who serve just now and are to go out, if without them nobody would serve while somebody else is wanted.
+    """
     serving = {name for name, server in found.items() if _serves(server)}
     stay = {server.name for server in backend.servers if _takes_traffic(server)}
-    comes = any(name not in found or not _is_in(found[name]) for name in stay)
-    return frozenset(serving - stay) if comes and not serving & stay else frozenset()
+    if not stay or serving & stay:
+        return {}
+    if any(name not in found or not _is_in(found[name]) for name in stay):
+        return dict.fromkeys(serving, REPLACEMENT)
+    # Their checks have spoken, against them.
+    return dict.fromkeys(serving - {server.name for server in backend.servers}, HEALTHY_REPLACEMENT)
 
 
 def _takes_traffic(server: Server) -> bool:

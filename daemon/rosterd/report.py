@@ -7,6 +7,7 @@ The JSON's field names are stable; durations are seconds and end in `_s`. `recor
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,19 @@ from ipaddress import ip_address
 from typing import Any
 
 from rosterd.errors import MembersFileError
-from rosterd.model import Action, Entry, Member, MemberRecord, Nothing, Plan, Quarantined, Reload, Running, Runtime
+from rosterd.model import (
+    Action,
+    Entry,
+    Member,
+    MemberRecord,
+    Nothing,
+    Plan,
+    Quarantined,
+    Reload,
+    Running,
+    Runtime,
+    Wait,
+)
 from rosterd.parse import raw_of
 from rosterd.policy import Decision
 from rosterd.proxy.actions import lines_of
@@ -124,11 +137,24 @@ def plan_json(plan: Plan | None) -> Json:
         case Nothing():
             return shown | {"action": "nothing"}
         case Runtime(actions, waits):
-            waiting = [{"service": wait.service, "server": wait.name, "for": wait.what} for wait in waits]
-            return shown | {"action": "runtime", "commands": _commands(actions), "waits": waiting}
-        case Reload(reasons, actions):
+            return shown | {"action": "runtime", "commands": _commands(actions), "waits": _waits(waits)}
+        case Reload(reasons, actions, waits):
             why = [{"kind": reason.kind.value, "detail": reason.detail} for reason in reasons]
-            return shown | {"action": "reload", "reasons": why, "commands": _commands(actions)}
+            return shown | {"action": "reload", "reasons": why, "commands": _commands(actions), "waits": _waits(waits)}
+
+
+def _waits(waits: Iterable[Wait]) -> list[Json]:
+    return [{"service": wait.service, "server": wait.name, "for": wait.what} for wait in waits]
+
+
+def digest_of_servers(running: Running) -> str:
+    """A digest of the servers that HAProxy runs, the same on any two balancers that serve the same; without health."""
+    rows = sorted(
+        (service, server.name, str(server.address), server.port, server.weight, server.state.value)
+        for service, servers in running.backends.items()
+        for server in servers.values()
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _commands(actions: Iterable[Action]) -> list[str]:
@@ -210,6 +236,7 @@ def _proxy_json(report: Report) -> Json:
         "version": running.version if running else None,
         "pid": running.pid if running else None,
         "structure": running.structure if running else None,
+        "servers_digest": digest_of_servers(running) if running else None,
     }
 
 

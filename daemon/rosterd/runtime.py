@@ -3,7 +3,8 @@
 It keeps what the running worker refused, since the same worker will refuse it again. Rules:
 
 - A refusal is told with HAProxy's own text, and makes the difference a reason to reload; a new worker is asked anew.
-- A socket that closes, hangs or answers garbage leaves it open what was done: the caller looks again.
+- A socket that closes, hangs or answers garbage leaves it open what was done: the caller looks again. Twice in a row,
+  and HAProxy is reloaded instead: it might be the commands that it cannot bear.
 - A batch is bounded, so that one that is cut short leaves little to look for.
 """
 
@@ -20,6 +21,7 @@ from rosterd.proxy.socket import HAProxySocket, carry_out
 log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 500
+MOST_FAILURES = 2
 MOST_KEPT = 10_000
 """Refusals; a worker that refuses more than that is reloaded long before."""
 
@@ -32,6 +34,16 @@ class RuntimeHand:
         self._socket = socket
         self._refused: dict[Action, str] = {}
         self._pid = 0
+        self._failures = 0
+
+    @property
+    def is_lame(self) -> bool:
+        """Whether it has failed so often in a row that the next step should be a reload."""
+        return self._failures >= MOST_FAILURES
+
+    def recover(self) -> None:
+        """HAProxy was reloaded: try again."""
+        self._failures = 0
 
     def refused_by(self, pid: int) -> Mapping[Action, str]:
         """What the worker with this pid refused, and its words."""
@@ -50,7 +62,9 @@ class RuntimeHand:
         running = before
         for start in range(0, len(actions), MOST_AT_ONCE):
             part = actions[start : start + MOST_AT_ONCE]
+            self._failures += 1
             results, running = await carry_out(self._socket, part, then)
+            self._failures = 0
             for action, result in zip(part, results, strict=True):
                 match result:
                     case Done():

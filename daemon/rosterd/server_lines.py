@@ -14,7 +14,7 @@ Sources: HAProxy's configuration manual, "Server and default-server options", an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 MOST_OPTIONS = 50
@@ -113,13 +113,47 @@ class ServerLines:
 
 
 def bind_lines(text: str) -> tuple[tuple[int, str], ...]:
-    """The addresses of all `bind` lines of a text, each with the number of its line."""
+    """The addresses of all `bind` and `stats socket` lines of a text, each with the number of its line."""
     found: list[tuple[int, str]] = []
     for number, line in enumerate(text.split("\n"), 1):
-        words = line.partition("#")[0].split()
-        if len(words) > 1 and words[0] == "bind":
-            found += [(number, address) for address in words[1].split(",")]
+        match line.partition("#")[0].split():
+            case ["bind", addresses, *_] | ["stats", "socket", addresses, *_]:
+                found += [(number, address) for address in addresses.split(",")]
+            case _:
+                pass
     return tuple(found)
+
+
+def lacks_servers(text: str, wanted: Iterable[tuple[str, str]]) -> bool:
+    """Whether a text has no line for one of these (service, server)."""
+    backends = _read(text)
+    return any(service not in backends or name not in backends[service].servers for service, name in wanted)
+
+
+def differ_beside_servers(one: str, other: str) -> bool:
+    """Whether two texts differ in more than which servers there are.
+
+    That is outside of server lines, or in the options of a server that both have.
+    """
+    if _frame(one) != _frame(other):
+        return True
+    ours, theirs = _read(one), _read(other)
+    return any(
+        _options(found) != _options(theirs[service].servers[name])
+        for service, section in ours.items()
+        for name, found in section.servers.items()
+        if service in theirs and name in theirs[service].servers
+    )
+
+
+def _frame(text: str) -> list[list[str]]:
+    """What a text says beside its server lines, without comments and blanks."""
+    lines = (line.partition("#")[0].split() for line in text.split("\n"))
+    return [words for words in lines if words and words[0] != "server"]
+
+
+def _options(found: tuple[tuple[str, ...], str]) -> tuple[str, ...]:
+    return tuple(_without_own(found[1].split()[3:]))
 
 
 def _read(text: str) -> Mapping[str, _Section]:

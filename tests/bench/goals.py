@@ -60,6 +60,7 @@ GOALS: tuple[Goal, ...] = (
     Goal("crash", "longest_s", 0.100, "the same: the longest wait"),
     Goal("churn", "failed", 0, "two changes a second under 3,000 requests/s: failed requests"),
     Goal("churn", "reloads", 0, "the same: reloads"),
+    Goal("churn", "pid_changes", 0, "the same: changes of HAProxy's process"),
     Goal("churn", "p99_s", 1.2, "the same: 99 of 100 requests, beside a HAProxy that nobody changes", "static"),
     Goal("churn", "cpu_ms_per_event", 3.0, "the same: processor time of the daemon for each change"),
     Goal("template", "failed", 0, "template edits under 3,000 requests/s: failed requests"),

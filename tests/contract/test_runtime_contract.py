@@ -358,7 +358,7 @@ class TestSameAsInTheFile:
         _, header, row = haproxy.ask("show servers state nodes").splitlines()[:3]
         state = dict(zip(header.removeprefix("# ").split(" "), row.split(" "), strict=True))
         fields = {f"stat {key}": value for key, value in stat.items() if key and key not in self.COUNTERS}
-        past = {"srv_time_since_last_change", "srv_check_health", "srv_op_state", "srv_iweight"}
+        past = {"srv_time_since_last_change", "srv_check_health", "srv_op_state"}
         return fields | {f"state {key}": value for key, value in state.items() if key not in past}
 
 

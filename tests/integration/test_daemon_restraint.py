@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 from pathlib import Path
 
@@ -92,6 +94,66 @@ def test_a_lost_haproxy_is_waited_for_quietly(tmp_path: Path) -> None:
         assert (cpu_seconds(balancer.daemon.pid) - before) / (time.monotonic() - begin) < 0.5
         balancer.start_haproxy()
         balancer.wait_served(web)
+
+
+def test_a_draft_changes_nothing_before_it_is_proven(tmp_path: Path) -> None:
+    """One edit has a port that is taken and another port for all servers: it is rejected, and no request met either."""
+    with Balancer(tmp_path, QUIET) as balancer, socket.socket() as listener:
+        balancer.start()
+        webs = [balancer.add_web() for _ in range(2)]
+        balancer.wait_served(*webs)
+        listener.bind((balancer.address, 0))
+        listener.listen()
+        taken = f"{balancer.address}:{listener.getsockname()[1]}"
+        service = {"name": "nodes", "match": {"role": "backend"}, "weight": 7}
+        mark = balancer.daemon.mark()
+        with balancer.traffic(rate=200):
+            balancer.write_settings({"proxy": {"stats_bind": taken}, "services": [service]})
+            balancer.daemon.wait_event("edit.taken", mark)
+            late = balancer.add_web()
+            balancer.until(lambda: late.address in balancer.answering(), "the new server, meanwhile")
+            assert balancer.daemon.events("edit.rejected", mark) == []
+            assert "taken" in balancer.daemon.wait_event("edit.rejected", mark)["error"]
+        commands = [line for event in balancer.daemon.events("servers.changed", mark) for line in event["commands"]]
+        assert not [line for line in commands if line.endswith("weight 7")]
+        balancer.wait_served(*webs, late)
+
+
+def test_changes_of_servers_alone_need_no_reload(tmp_path: Path) -> None:
+    """Not by an edit, and not by a restart of the daemon while the file still lags behind."""
+    slow = {"file_quiet_s": 60, "file_longest_s": 60}
+    with Balancer(tmp_path, {"reload": slow}) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.until(lambda: web.address in balancer.answering(), "the server")
+        assert web.name not in balancer.haproxy.config.read_text()
+        pid, mark = balancer.running().pid, balancer.daemon.mark()
+        service = {"name": "nodes", "match": {"role": "backend"}, "weight": 7}
+        balancer.write_settings({"services": [service], "policy": {"hold_s": 50}})
+        balancer.until(lambda: balancer.running_server(web.name).weight == 7, "the weight")  # type: ignore[union-attr]
+        balancer.daemon.end(signal.SIGKILL)
+        balancer.daemon.start()
+        balancer.wait_ready()
+        throughout(lambda: balancer.running().pid == pid, 1.0, "the worker")
+        assert balancer.daemon.events("proxy.reloaded", mark) == []
+        balancer.remove(web)
+
+
+def test_a_file_that_cannot_follow_costs_nothing(tmp_path: Path) -> None:
+    """It is due, and a reload that has to wait keeps it from being written: the loop sleeps all the same."""
+    patience = {"quiet_s": 30, "longest_s": 30, "file_quiet_s": 0.2, "file_longest_s": 0.2}
+    with Balancer(tmp_path, {"reload": patience}) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.until(lambda: web.address in balancer.answering(), "the server")
+        web.agent.set_tags(weight="9")
+        balancer.template.write_text(balancer.template.read_text() + "# another structure\n")
+        balancer.daemon.wait_event("edit.taken")
+        before, begin = cpu_seconds(balancer.daemon.pid), time.monotonic()
+        throughout(lambda: bool(balancer.daemon.pid), 2, "a daemon that waits")
+        assert (cpu_seconds(balancer.daemon.pid) - before) / (time.monotonic() - begin) < 0.5
+        balancer.until(lambda: " weight 9\n" in balancer.haproxy.config.read_text(), "the file to follow meanwhile")
+        balancer.remove(web)
 
 
 def test_a_template_that_fails_for_some_members_only(tmp_path: Path) -> None:

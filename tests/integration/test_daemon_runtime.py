@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
+import socketserver
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from rosterd.model import AdminState
-from tests.balancer import Balancer, WebNode
+from tests.balancer import Balancer, WebNode, throughout
 
 LONGEST_REQUEST_S = 30.0
 DRAIN_S = 3.0
@@ -114,6 +116,24 @@ def test_one_that_comes_takes_over_from_one_that_goes(tmp_path: Path) -> None:
         balancer.remove(new)
 
 
+def test_the_last_one_goes_on_until_the_next_one_answers(tmp_path: Path) -> None:
+    """It has left the cluster, and the node that takes its place is announced before its server listens."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        old = balancer.add_web()
+        balancer.wait_served(old)
+        new = balancer.add_web(port="9")
+        balancer.until(lambda: balancer.running_server(new.name) is not None, "the new server")
+        with balancer.traffic(rate=200):
+            old.agent.set_tags(role="elsewhere")
+            balancer.until(lambda: balancer.daemon.server(old.name) == {}, "the daemon to see it go")
+            throughout(lambda: balancer.answering(4) == {old.address}, 2.0, "the old one answers")
+            new.agent.set_tags(port=str(new.server.port))
+            balancer.wait_gone(old.name)
+        assert balancer.answering() == {new.address}
+        balancer.remove(new)
+
+
 def test_scaled_up_and_down(tmp_path: Path) -> None:
     """4, 8, 2, 0, 3: each server is hit, and HAProxy is the same process all the while."""
     with Balancer(tmp_path) as balancer:
@@ -176,6 +196,26 @@ def test_maintenance_by_hand_outlives_haproxy(balancer: Balancer, web: WebNode) 
     balancer.wait_served(web)
 
 
+def test_maintenance_by_hand_outlives_haproxy_and_a_file_that_lags(tmp_path: Path) -> None:
+    """HAProxy starts from a file without the server: it is added as it was left, and has no request before that."""
+    slow = {"file_quiet_s": 60, "file_longest_s": 60}
+    with Balancer(tmp_path, {"reload": slow}) as balancer:
+        balancer.start()
+        stays = balancer.add_web()
+        balancer.until(lambda: stays.address in balancer.answering(), "the first server")
+        web = balancer.add_web()
+        balancer.until(lambda: web.address in balancer.answering(), "the second server")
+        balancer.haproxy.ask(f"set server nodes/{web.name} state maint")
+        balancer.until(lambda: balancer.daemon.server(web.name)["by_hand"] is True, "the daemon to see it")
+        assert web.name not in balancer.haproxy.config.read_text()
+        os.kill(balancer.haproxy.pid, signal.SIGKILL)
+        balancer.haproxy.stop()
+        balancer.haproxy.start()
+        balancer.until(lambda: state_of(balancer, web) is AdminState.MAINT, "its state in the new HAProxy")
+        assert balancer.answering() == {stays.address}
+        assert balancer.daemon.server(web.name)["by_hand"] is True
+
+
 def test_other_changes_by_hand_are_told_and_taken_back(balancer: Balancer, web: WebNode) -> None:
     """A weight, an address, a server that was removed, one that was added: HAProxy runs what the members say."""
     for command, hint in (
@@ -217,6 +257,20 @@ def test_a_worker_that_hangs_is_given_up_and_seen_again(balancer: Balancer, web:
         os.kill(pid, signal.SIGCONT)
     balancer.until(lambda: balancer.running_server(web.name).weight == 8, "the weight")  # type: ignore[union-attr]
     assert balancer.running().pid == pid
+
+
+def test_a_socket_that_fails_with_commands_has_haproxy_reloaded(tmp_path: Path) -> None:
+    """Questions are answered, but every batch of commands ends in the middle: after the second one it is reloaded."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        mark = balancer.daemon.mark()
+        with cut_commands(balancer):
+            web = balancer.add_web()
+            balancer.wait_served(web)
+            effects = [event["effect"] for event in balancer.daemon.events("change.failed", mark)]
+            assert effects == ["what HAProxy runs is looked up again", "HAProxy is reloaded instead"]
+            assert len(balancer.daemon.events("proxy.reloaded", mark)) == 1
+            balancer.remove(web)
 
 
 def test_what_haproxy_refuses_at_run_time_comes_by_a_reload(balancer: Balancer) -> None:
@@ -287,6 +341,45 @@ def test_without_the_runtime_path(tmp_path: Path) -> None:
         assert balancer.daemon.events("servers.changed") == []
         assert balancer.daemon.status()["reloads"] >= 3
         balancer.remove(other)
+
+
+# --- who breaks it ----------------------------------------------------------------------------------------------
+
+
+class _Cutter(socketserver.StreamRequestHandler):
+    """Passes a question on to HAProxy and its answer back; of commands it passes on neither."""
+
+    def handle(self) -> None:
+        line = self.rfile.readline()
+        if any(word in line for word in (b"add server", b"set server", b"del server")):
+            return
+        assert isinstance(self.server, _CuttingServer)
+        with socket.socket(socket.AF_UNIX) as haproxy:
+            haproxy.connect(str(self.server.haproxy))
+            haproxy.sendall(line)
+            haproxy.shutdown(socket.SHUT_WR)
+            while chunk := haproxy.recv(65536):
+                self.wfile.write(chunk)
+
+
+class _CuttingServer(socketserver.ThreadingUnixStreamServer):
+    def __init__(self, path: Path, haproxy: Path) -> None:
+        super().__init__(str(path), _Cutter)
+        self.haproxy = haproxy
+
+
+@contextmanager
+def cut_commands(balancer: Balancer) -> Iterator[None]:
+    """Listen in the place of HAProxy's runtime socket and pass questions on, but no commands; until it is reloaded."""
+    path = balancer.haproxy.runtime_socket
+    with _CuttingServer(path, path.rename(balancer.directory / "real.sock")) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # --- how it is asked --------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ ADAPTERS = frozenset(
         "rosterd.serf.seeds",
         "rosterd.sources",
         "rosterd.watch",
+        "rosterd.notify",
     }
 )
 LOOP = frozenset(
@@ -67,6 +68,7 @@ LOOP = frozenset(
         "rosterd.edits",
         "rosterd.journal",
         "rosterd.observer",
+        "rosterd.planner",
         "rosterd.runtime",
     }
 )

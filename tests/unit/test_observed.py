@@ -11,9 +11,12 @@ from rosterd.model import (
     AdminState,
     Backend,
     Desired,
+    RemoveServer,
     Running,
     RunningServer,
+    Runtime,
     Server,
+    SetState,
     Snapshot,
     Status,
     Transition,
@@ -186,11 +189,22 @@ class TestByHand:
         observed.see(running_with(2, web=(100, AdminState.READY)))
         assert observed.by_hand == {}
 
-    def test_it_ends_with_the_server(self) -> None:
-        """A new worker without the server has nothing to keep."""
+    def test_it_ends_when_nobody_wants_the_server(self) -> None:
+        """A worker that starts from a file without the server has it added, and taken out, as long as it is wanted."""
         observed = Observed(0)
         observed.see(running_with(1, web=(100, AdminState.DRAIN)))
         observed.see(running_with(2, other=(100, AdminState.READY)))
+        observed.note_passages(server_line("web"), 1.0)
+        assert observed.by_hand == {("nodes", "web"): AdminState.DRAIN}
+        observed.note_passages(server_line("other"), 2.0)
+        assert observed.by_hand == {}
+
+    def test_it_ends_with_the_worker_where_only_reloads_are_used(self) -> None:
+        """No file can say it, and nothing else is said to HAProxy there."""
+        observed = Observed(0)
+        observed.see(running_with(1, web=(100, AdminState.DRAIN)))
+        observed.see(running_with(2, web=(0, AdminState.READY)))
+        observed.forget_passages()
         assert observed.by_hand == {}
 
 
@@ -235,6 +249,21 @@ def test_a_first_check_that_has_not_begun_is_awaited(shown: dict[str, object], i
     assert observed.unchecked == ({("nodes", "web"): 5.0} if is_awaited else {})
     observed.forget_passages()
     assert (observed.departed, observed.unchecked) == ({}, {})
+
+
+def test_a_server_is_added_anew_once_on_a_worker() -> None:
+    """A check that is late again is late by the template or the machine: it is waited for."""
+    key = ("nodes", "web")
+    anew = Runtime((SetState(*key, AdminState.MAINT), RemoveServer(*key)), ())
+    idle = RunningServer("web", 1, IPv4Address("10.0.0.1"), 80, 0, AdminState.READY, up=True, checked=False)
+    observed = Observed(0)
+    for pid, unchecked in ((1, {key: 1.0}), (1, {}), (2, {key: 3.0})):
+        observed.see(Running("2.6.12", pid, "digest", {"nodes": {"web": idle}}, {}))
+        observed.note_passages(server_line("web"), 3.0 if pid == 2 else 1.0)
+        assert observed.unchecked == unchecked
+        observed.note_plan(anew)
+        observed.see(Running("2.6.12", pid, "digest", {}, {}))
+        observed.note_passages(server_line("web"), 2.0)
 
 
 def server_line(name: str) -> Desired:

@@ -111,17 +111,19 @@ def test_on_one_worker_what_it_shows_is_all_there_is(first: Shown, later: list[S
 def test_what_was_done_by_hand_is_lost_only_by_hand_or_with_the_server(
     first: Shown, looks: list[tuple[int, Shown]]
 ) -> None:
-    """Over any number of new workers: it is wanted until a worker has had it and shows it no more, or the server."""
+    """Over any number of new workers: until one has had it and shows it no more, or nobody wants the server."""
     observed = seen(worker(1, first))
     before, pid = observed.by_hand, 1
     for next_pid, shown in looks:
         had = observed.seen_by_hand if next_pid == pid else {}
         observed.see(worker(next_pid, shown))
-        kept = {key for key in before if key[1] in shown and key not in had}
+        kept = {key for key in before if key not in had}
         assert kept <= observed.by_hand.keys()
         for key in kept - observed.seen_by_hand.keys():
             assert observed.by_hand[key] is before[key]
         assert observed.seen_by_hand.items() <= observed.by_hand.items()
+        servers = tuple(Server(name, 1, IPv4Address("10.0.0.1"), 80, 1, READY) for name in sorted(shown)[:1])
+        observed.note_passages(Desired("digest", (Backend("nodes", servers),), ""), 0.0)
         assert {name for _, name in observed.by_hand} <= shown.keys()
         before, pid = observed.by_hand, next_pid
 

@@ -32,7 +32,8 @@ from rosterd.model import (
     SetState,
     SetWeight,
 )
-from rosterd.plan import Means, compare, is_settled
+from rosterd.observed import Observed
+from rosterd.plan import HEALTHY_REPLACEMENT, Means, compare, is_settled
 
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
 DRAIN_S = 10.0
@@ -61,8 +62,8 @@ class Proxy:
     """A HAProxy.
 
     `load` is how many requests a server has under way while it serves, `first_check_after` how many seconds its first
-    check takes from when it was added, `passes` what its checks find. `put_off` are those whose check does not begin
-    until they are added again.
+    check takes from when it was added, `passes` what its checks find. `put_off` are those whose check begins late
+    unless they are added again; one that `is_coy` never says that a check is under way.
     """
 
     servers: dict[Key, RunningServer]
@@ -70,6 +71,7 @@ class Proxy:
     first_check_after: Mapping[str, int]
     passes: Mapping[str, bool]
     put_off: set[str] = field(default_factory=set)
+    is_coy: bool = False
     now: float = 0.0
     requests: dict[Key, int] = field(default_factory=dict)
     cut: set[Key] = field(default_factory=set)
@@ -83,7 +85,7 @@ class Proxy:
         """Return what it tells."""
         backends: dict[str, dict[str, RunningServer]] = {}
         for (service, name), server in self.servers.items():
-            under_way = not server.checked and name not in self.put_off
+            under_way = not server.checked and name not in self.put_off and not self.is_coy
             backends.setdefault(service, {})[name] = replace(server, checking=under_way)
         return Running("2.6.12", 1, "digest", backends, dict(self.requests) if with_sessions else {})
 
@@ -125,8 +127,8 @@ class Proxy:
         self.now += 1.0
         for key, server in list(self.servers.items()):
             name = key[1]
-            is_due = self.now >= self.added_at.get(key, 0.0) + self.first_check_after[name]
-            if is_due and server.state is not MAINT and name not in self.put_off:
+            after = SLOWEST_CHECK if name in self.put_off else self.first_check_after[name]
+            if server.state is not MAINT and self.now >= self.added_at.get(key, 0.0) + after:
                 self.servers[key] = replace(server, checked=True, up=self.passes[name])
         for key, number in self.requests.items():
             serves = key[1] in self.serving(key[0])
@@ -140,34 +142,27 @@ class Daemon:
 
     proxy: Proxy
     goal: Desired
-    departed: dict[Key, float] = field(default_factory=dict)
-    unchecked: dict[Key, float] = field(default_factory=dict)
+    observed: Observed = field(default_factory=lambda: Observed(0.0))
 
     def step(self) -> Plan:
         """Look, plan, and do it."""
-        running = self.proxy.shows(with_sessions=bool(self.departed))
-        wanted = {(backend.service, server.name) for backend in self.goal.backends for server in backend.servers}
-        now = self.proxy.now
-        self.departed = {
-            key: now if found.weight > 0 and found.state is READY else self.departed.get(key, now)
-            for key, found in self.proxy.servers.items()
-            if key not in wanted
-        }
-        self.unchecked = {
-            (service, name): self.unchecked.get((service, name), now)
-            for service, found in running.backends.items()
-            for name, each in found.items()
-            if each.weight == 0 and each.state is READY and not each.checked and not each.checking
-        }
-        plan = compare(self.goal, running, Means(now, DRAIN_S, self.departed, self.unchecked, check_s=CHECK_S))
+        running, now = self.proxy.shows(with_sessions=bool(self.observed.departed)), self.proxy.now
+        self.observed.see(running)
+        self.observed.note_passages(self.goal, now)
+        means = Means(now, DRAIN_S, self.observed.departed, self.observed.unchecked, check_s=CHECK_S)
+        plan = compare(self.goal, running, means)
         actions = plan.actions if isinstance(plan, Runtime | Reload) else ()
         self.watch(actions, running)
+        self.observed.note_plan(plan)
         before = {service: self.proxy.serving(service) for service in SERVICES}
         for action in actions:
             self.proxy.carry_out(action)
         for backend in self.goal.backends:
             if before[backend.service] and list(waiting(backend, running)):
                 assert self.proxy.serving(backend.service), "nobody serves, and somebody waits for the first check"
+            wanted = {server.name for server in backend.servers}
+            if takers(backend) and before[backend.service] - wanted:
+                assert self.proxy.serving(backend.service), "who left was let go, and nobody else answers"
         return plan
 
     def watch(self, actions: Sequence[Action], running: Running) -> None:
@@ -189,16 +184,21 @@ class Daemon:
                     assert is_spoken_for or key not in wants_traffic, "traffic before the first check"
                 case CutSessions(_, _, sessions):
                     assert running.sessions[key] == sessions > 0
-                    assert self.proxy.now >= self.departed[key] + DRAIN_S, "cut before its time"
+                    assert self.proxy.now >= self.observed.departed[key] + DRAIN_S, "cut before its time"
                 case RemoveServer() if key in wants_traffic:
                     assert found is not None
                     assert (found.weight, found.checked, found.checking) == (0, False, False), "removed for nothing"
-                    assert self.proxy.now >= self.unchecked[key] + CHECK_S
+                    assert self.proxy.now >= self.observed.unchecked[key] + CHECK_S
                 case RemoveServer():
                     assert asked, "removed without a look at what runs on it"
-                    assert running.sessions[key] == 0 or self.proxy.now >= self.departed[key] + DRAIN_S
+                    assert running.sessions[key] == 0 or self.proxy.now >= self.observed.departed[key] + DRAIN_S
                 case _:
                     pass
+
+
+def takers(backend: Backend) -> set[str]:
+    """Who is wanted, and wanted to have requests."""
+    return {server.name for server in backend.servers if server.state is READY and server.weight > 0}
 
 
 def waiting(backend: Backend, running: Running) -> Iterator[str]:
@@ -266,7 +266,7 @@ def proxies(draw: st.DrawFn, servers: st.SearchStrategy[Server], least: int = 0)
     first_check_after = draw(for_each_name(st.integers(1, SLOWEST_CHECK)))
     passes = draw(st.fixed_dictionaries(dict.fromkeys(NAMES, st.integers(0, 4).map(bool))))
     put_off = draw(st.sets(st.sampled_from(NAMES), max_size=2))
-    return Proxy(found, load, first_check_after, passes, put_off)
+    return Proxy(found, load, first_check_after, passes, put_off, is_coy=draw(st.booleans()))
 
 
 def as_it_should_be(wanted: Mapping[str, Sequence[Server]]) -> dict[Key, tuple[object, ...]]:
@@ -290,6 +290,7 @@ def as_it_is(proxy: Proxy) -> dict[Key, tuple[object, ...]]:
 def arrive(proxy: Proxy, wanted: Mapping[str, Sequence[Server]]) -> None:
     """Take steps until there is nothing to do."""
     daemon = Daemon(proxy, desired(wanted))
+    plan: Plan = Nothing()
     for steps in range(ENOUGH_STEPS):
         plan = daemon.step()
         assert not isinstance(plan, Reload)
@@ -297,9 +298,16 @@ def arrive(proxy: Proxy, wanted: Mapping[str, Sequence[Server]]) -> None:
             event(f"steps: {steps // 5 * 5} and more")
             break
         proxy.a_second_passes()
-    running = proxy.shows(with_sessions=False)
-    assert compare(daemon.goal, running, Means()) == compare(daemon.goal, running, None) == Nothing()
-    assert as_it_is(proxy) == as_it_should_be(wanted)
+    waits = plan.waits if isinstance(plan, Runtime) else ()
+    left = {(wait.service, wait.name) for wait in waits}
+    # Who is wanted does not answer, so those who left and do have to go on.
+    assert all(wait.what == HEALTHY_REPLACEMENT for wait in waits)
+    for service, _ in left:
+        assert not proxy.serving(service) - {name for where, name in left if where == service}
+    assert {key: found for key, found in as_it_is(proxy).items() if key not in left} == as_it_should_be(wanted)
+    if not left:
+        running = proxy.shows(with_sessions=False)
+        assert compare(daemon.goal, running, Means()) == compare(daemon.goal, running, None) == Nothing()
 
 
 @settings(max_examples=200)

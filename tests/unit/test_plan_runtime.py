@@ -28,7 +28,16 @@ from rosterd.model import (
     SetState,
     SetWeight,
 )
-from rosterd.plan import FIRST_CHECK, REPLACEMENT, Means, compare, is_settled, most_additions, state_in_haproxy
+from rosterd.plan import (
+    FIRST_CHECK,
+    HEALTHY_REPLACEMENT,
+    REPLACEMENT,
+    Means,
+    compare,
+    is_settled,
+    most_additions,
+    state_in_haproxy,
+)
 
 DRAIN_S = 30.0
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
@@ -222,6 +231,16 @@ def test_the_last_one_waits_for_the_next() -> None:
     assert (actions(plan), is_settled(plan)) == ([], False)
     plan = compare(desired(server(2)), running(old, shown(server(2), weight=0)), departed(1, 100.0))
     assert actions(plan) == [SetWeight("nodes", "web-2", 100)]
+
+
+def test_the_last_one_waits_for_an_answer() -> None:
+    """The next one is in, and its check fails. Who left goes on; whom its tag takes out is out."""
+    down = shown(server(2), up=False)
+    plan = compare(desired(server(2)), running(shown(server(1)), down), departed(1, 0.0))
+    assert (actions(plan), waits(plan), is_settled(plan)) == ([], [("web-1", HEALTHY_REPLACEMENT)], True)
+    for state in (DRAIN, MAINT):
+        plan = compare(desired(server(1, 0, state), server(2)), running(shown(server(1)), down), Means())
+        assert SetWeight("nodes", "web-1", 0) in actions(plan)
 
 
 def test_one_of_several_does_not_wait() -> None:

@@ -31,7 +31,7 @@ from rosterd.model import (
 )
 from rosterd.parse import printable
 from rosterd.policy import View, decide
-from rosterd.report import LastReload, Report, members_json, plan_json, records_of, status_json
+from rosterd.report import LastReload, Report, digest_of_servers, members_json, plan_json, records_of, status_json
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import EVERYBODY, hostile_text, record, table_of
@@ -116,6 +116,7 @@ class TestStatus:
                 "version": "2.6.12",
                 "pid": 99,
                 "structure": "digest",
+                "servers_digest": digest_of_servers(at_work().running),  # type: ignore[arg-type]
             },
             "services": [
                 {
@@ -383,3 +384,23 @@ class TestRecordsOf:
         except MembersFileError:
             return
         assert all(isinstance(record, MemberRecord) for record in records)
+
+
+def test_the_digest_of_servers() -> None:
+    """Two balancers that serve the same have the same, whatever the order and the health; any difference shows."""
+    one = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
+    two = replace(one, name="web-2", address=None)
+
+    def digest(*servers: RunningServer, service: str = "nodes") -> str:
+        return digest_of_servers(Running("3.0", 7, "x", {service: {each.name: each for each in servers}}, {}))
+
+    assert digest(one, two) == digest(two, replace(one, up=True, id=5, checked=False))
+    changed = [
+        replace(one, port=1),
+        replace(one, weight=1),
+        replace(one, state=AdminState.MAINT),
+        replace(one, address=IPv4Address("10.0.0.2")),
+    ]
+    others = [digest(one), digest(one, two, service="cache"), *(digest(two, other) for other in changed)]
+    assert digest(one, two) not in others
+    assert len(set(others)) == len(others)

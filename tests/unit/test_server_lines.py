@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines, bind_lines
+from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines, bind_lines, differ_beside_servers, lacks_servers
 
 DEFAULTS = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
 """What each command says besides, since HAProxy has another default there than in the file."""
@@ -117,3 +117,36 @@ def test_any_text_can_be_read(words: list[str], text: str) -> None:
     for source in (text, "\n".join(words), " ".join(words)):
         ServerLines(source, "2.6").addition("nodes", "web")
         bind_lines(source)
+
+
+class TestDifferBesideServers:
+    """Whether a text says more than which servers there are."""
+
+    TEXT = "global\n    maxconn 9\nbackend nodes\n    # two\n    server a 10.0.0.1:80 id 1 weight 3 check\n"
+
+    @pytest.mark.parametrize(
+        ("old", "new", "differs"),
+        [
+            pytest.param("", "", False, id="the same"),
+            pytest.param("# two", "# three and\n\n", False, id="a comment"),
+            pytest.param("10.0.0.1:80 id 1 weight 3", "10.0.0.2:81 id 2 weight 4", False, id="told at run time"),
+            pytest.param("check\n", "check disabled\n    server b 10.0.0.2:80\n", False, id="servers"),
+            pytest.param("    server a 10.0.0.1:80 id 1 weight 3 check\n", "", False, id="no server"),
+            pytest.param("check", "check inter 1s", True, id="an option"),
+            pytest.param("maxconn 9", "maxconn 8", True, id="another line"),
+            pytest.param("maxconn 9", "", True, id="a line less"),
+        ],
+    )
+    def test_it_is_told(self, old: str, new: str, differs: bool) -> None:  # noqa: FBT001  a table's column
+        """In both directions."""
+        changed = self.TEXT.replace(old, new) if old else self.TEXT
+        assert differ_beside_servers(self.TEXT, changed) is differs
+        assert differ_beside_servers(changed, self.TEXT) is differs
+
+
+def test_a_text_that_lacks_a_server() -> None:
+    """A template may leave one out; a service that it leaves out has none."""
+    text = "backend nodes\n    server a 10.0.0.1:80\n"
+    assert not lacks_servers(text, [("nodes", "a")])
+    assert lacks_servers(text, [("nodes", "a"), ("nodes", "b")])
+    assert lacks_servers(text, [("cache", "a")])

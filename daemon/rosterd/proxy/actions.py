@@ -92,7 +92,9 @@ def _words(action: ServerChange, label: str) -> tuple[str, ...]:
 def _addition(action: AddServer, label: str) -> Iterator[str]:
     server = action.server
     words = ("add", "server", label, _endpoint(server.address, server.port))
-    yield _line(*words, "id", str(server.id), "weight", "0", *action.options)
+    # With the weight of its line, which HAProxy keeps as the initial one, and then without.
+    yield _line(*words, "id", str(server.id), "weight", str(server.weight), *action.options)
+    yield _line("set", "server", label, "weight", "0")
     yield _line("enable", "server", label)
     # Checks last: one that is due before its server is enabled is put off by a whole interval.
     for option, what in (("check", "health"), ("agent-check", "agent")):

@@ -93,6 +93,7 @@ def run(bench: Bench, contender_type: type[Contender]) -> Results:
         **of_requests(samples),
         "reloads": end.reloads - begin.reloads,
         "pid_unchanged": end.pid == begin.pid,
+        "pid_changes": int(end.pid != begin.pid),
         **_cost(before, begin, end, changes),
         **send_lag(samples),
         "changes": changes,

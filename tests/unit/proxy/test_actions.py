@@ -38,7 +38,8 @@ RECORDED = (
         (
             AddServer("nodes", WEB, ("check", "inter", "2s")),
             (
-                "add server nodes/web-1 10.0.0.1:80 id 7 weight 0 check inter 2s",
+                "add server nodes/web-1 10.0.0.1:80 id 7 weight 100 check inter 2s",
+                "set server nodes/web-1 weight 0",
                 "enable server nodes/web-1",
                 "enable health nodes/web-1",
             ),
@@ -46,7 +47,8 @@ RECORDED = (
         (
             AddServer("nodes", Server("v6", 8, ip_address("::1"), 80, 1, AdminState.READY), ("agent-check",)),
             (
-                "add server nodes/v6 [::1]:80 id 8 weight 0 agent-check",
+                "add server nodes/v6 [::1]:80 id 8 weight 1 agent-check",
+                "set server nodes/v6 weight 0",
                 "enable server nodes/v6",
                 "enable agent nodes/v6",
             ),
@@ -63,7 +65,7 @@ RECORDED = (
     ],
 )
 def test_each_action_has_its_lines(action: Action, lines: tuple[str, ...]) -> None:
-    """As the management guide writes them; a new server has no weight."""
+    """As the management guide writes them; a new server has its initial weight, and none for now."""
     assert lines_of(action) == lines
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,18 @@ from rosterd.errors import ConfigRefused
 from rosterd.proxy.binds import try_new_binds
 from tests.loopback import free_address
 
+PROBE = """
+import encodings.ascii, os, pathlib, sys  # what is found later may not be readable then
+from rosterd.errors import ConfigRefused
+from rosterd.proxy.binds import try_new_binds
+os.setgid(65534), os.setuid(65534)
+for address in sys.argv[1:]:
+    try:
+        try_new_binds(f"frontend a\\n    bind {address}\\n", "", pathlib.Path("x"))
+        print("free")
+    except ConfigRefused:
+        print("taken")
+"""
 HUGE = f":{'9' * 5000}"
 FILE = Path("/etc/haproxy/haproxy.cfg")
 
@@ -82,3 +97,37 @@ def test_ipv6_beside_ipv4(taken: tuple[str, int]) -> None:
 def test_what_cannot_be_tried_proves_nothing(bind: str) -> None:
     """HAProxy says what is wrong with it, if anything is."""
     try_new_binds(frontend(bind), "", FILE)
+
+
+@pytest.mark.parametrize("held", ["{address}:{port}", ":{port}", "*:{port}"])
+def test_only_what_overlaps_is_haproxys_own(taken: tuple[str, int], held: str) -> None:
+    """The same address, or every one; another address with the same port is tried."""
+    address, port = taken
+    try_new_binds(frontend(f"{address}:{port}"), frontend(held.format(address=address, port=port)), FILE)
+    with pytest.raises(ConfigRefused):
+        try_new_binds(frontend(f"127.0.0.1:{port}", f"{address}:{port}"), frontend(f"127.0.0.1:{port}"), FILE)
+
+
+def test_the_runtime_api_over_tcp_is_tried_too(taken: tuple[str, int]) -> None:
+    """It is a listener like any other."""
+    address, port = taken
+    with pytest.raises(ConfigRefused, match=f":2.*{port} is taken"):
+        try_new_binds(f"global\n    stats socket {address}:{port} level admin\n", "", FILE)
+
+
+def test_a_port_that_takes_rights_is_looked_up(taken: tuple[str, int]) -> None:
+    """Who may not bind it reads the kernel's table of listeners; here a user without rights does."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to listen on a privileged port and to give up the right to")
+    with socket.socket() as listener, socket.socket(socket.AF_INET6) as listener6:
+        listener.bind((taken[0], 199))
+        listener.listen()
+        listener6.bind(("::1", 198))
+        listener6.listen()
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, f"{taken[0]}:199", f"{taken[0]}:197", "[::1]:198", "[::1]:197"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout.split() == ["taken", "free", "taken", "free"]
