@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench logs lock clean
+.PHONY: help setup demo test e2e lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -12,7 +12,7 @@ PYTHON_SOURCES := daemon webapp compose requirements tests
 attended = @trap 'interrupted=yes' INT; setpriv --pdeathsig TERM $(1) || { code=$$?; [ "$$interrupted" ] || exit $$code; }
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what is missing: Debian packages, and all Python packages in .venv
 	@compose/setup test
@@ -24,6 +24,10 @@ demo: ## Run a cluster and change it under load (DEMO=local, DEMO_STAY=1, DEMO_R
 test: ## Run all tests (T="tests/unit -k roster" for some, with pytest's own options)
 	@compose/setup test
 	@.venv/bin/python -m pytest $(T)
+
+e2e: ## Test the cluster in containers (E="-k logs" for some); installs and starts an engine where none answers
+	@compose/setup e2e
+	@.venv/bin/python -m pytest tests/e2e $(E)
 
 lint: ## Check style, format and types
 	@compose/setup test

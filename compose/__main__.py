@@ -14,6 +14,8 @@ from rich.table import Table
 
 from compose.cluster import HOME, ClusterError, Kind, LocalCluster
 from compose.demo import runner
+from compose.engine import Engine
+from compose.images import make_images
 from compose.logs import Follower, LineFilter, passes, shown
 from compose.network import NoNetworkError
 
@@ -135,6 +137,12 @@ def rosterd(
     if not balancers:
         raise ClusterError("the cluster has no balancer")
     _relay(opened.rosterd(balancers[0], *arguments))
+
+
+@app.command()
+def images() -> None:
+    """Make the container images (a registry and a package index are used where they answer)."""
+    make_images(Engine.find("rosterd"), typer.echo)
 
 
 @app.command()

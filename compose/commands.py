@@ -57,8 +57,7 @@ async def run_supervisorctl(environ: Mapping[str, str], *arguments: str) -> Comm
 
 async def run_rosterd(environ: Mapping[str, str], *arguments: str) -> CommandResult:
     """Run a `rosterd` command with the settings of a balancer, such as `status --json`."""
-    settings = str(HOME / "haproxy" / "rosterd.toml")
-    return await _run([sys.executable, "-m", "rosterd", *arguments], {**environ, "ROSTERD_SETTINGS": settings})
+    return await _run([sys.executable, "-m", "rosterd", *arguments], environ)
 
 
 def _with_rpc_key(environ: Mapping[str, str]) -> dict[str, str]:

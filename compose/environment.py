@@ -40,6 +40,10 @@ def _common(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
         "NODE_RUN": str(node.directory),
         "NODE_LOGS": str(node.logs),
         "NODE_LOG_MAX": "16MB",
+        "NODE_STATE": str(node.directory),
+        "NODE_PARTS": "",
+        # For as long as it takes: nothing goes FATAL for what may heal.
+        "NODE_START_RETRIES": "1000000",
         "SERF_JOIN_FILE": str(files.seeds),
         "SERF_GOSSIP_PORT": str(ports.gossip),
         "SERF_RPC_ADDRESS": f"{node.address}:{ports.rpc}",
@@ -59,6 +63,8 @@ def _web(files: RunDirectory, ports: Ports) -> dict[str, str]:
 def _balancer(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
     return {
         "SERF_ROLE": "balancer",
+        "NODE_PARTS": str(HOME / "compose" / "node" / "receiver.conf"),
+        "ROSTERD_SETTINGS": str(HOME / "haproxy" / "rosterd.toml"),
         "ROSTERD_SERF__RPC_ADDRESS": f"{node.address}:{ports.rpc}",
         "ROSTERD_SERF__AUTH_KEY_FILE": str(files.secret("rpc_auth")),
         "ROSTERD_PROXY__CONFIG_FILE": str(node.directory / "haproxy.cfg"),

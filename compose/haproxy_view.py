@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import csv
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Endpoint: TypeAlias = "Path | tuple[str, int]"
+"""A unix socket, or an address and port."""
 
 LARGEST_REPLY = 1_000_000
 ANSWER_TIMEOUT_S = 2.0
@@ -47,9 +50,9 @@ class Master:
     worker: int
 
 
-async def read_servers(runtime_socket: Path) -> tuple[ServerView, ...]:
+async def read_servers(runtime: Endpoint) -> tuple[ServerView, ...]:
     """Every server of every backend. HAProxyUnreadableError when HAProxy does not tell."""
-    return parse_servers(await ask(runtime_socket, "show stat"))
+    return parse_servers(await ask(runtime, "show stat"))
 
 
 async def read_master(master_socket: Path) -> Master:
@@ -65,11 +68,11 @@ async def read_master(master_socket: Path) -> Master:
         await asyncio.sleep(_POLL_S)
 
 
-async def ask(socket: Path, question: str) -> str:
+async def ask(endpoint: Endpoint, question: str) -> str:
     """One question, one answer; the master socket answers in full only when this end has closed its half."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(str(socket))
+            reader, writer = await _connect(endpoint)
             try:
                 writer.write(f"{question}\n".encode())
                 writer.write_eof()
@@ -77,7 +80,13 @@ async def ask(socket: Path, question: str) -> str:
             finally:
                 writer.close()
     except OSError as error:
-        raise HAProxyUnreadableError(f"{socket}: {str(error) or 'no answer in time'}") from error
+        raise HAProxyUnreadableError(f"{endpoint}: {str(error) or 'no answer in time'}") from error
+
+
+async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(endpoint, tuple):
+        return await asyncio.open_connection(*endpoint)
+    return await asyncio.open_unix_connection(str(endpoint))
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:

@@ -86,6 +86,20 @@ def parse_line(node: str, program: str, raw: str) -> Line | None:
     return Line(None, node, program, "info", "", text)
 
 
+def parse_collected(raw: str) -> Line | None:
+    """A line of the collector's file: which node, which program, and what it wrote; None when it is no such line."""
+    try:
+        values = json.loads(raw)
+        node, program = str(values["node"]), str(values["program"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    text = json.dumps(values["record"]) if "record" in values else str(values.get("text", ""))
+    line = parse_line(node, program, text)
+    if line is None or line.at is not None:
+        return line
+    return replace(line, at=_utc(str(values.get("time", ""))))
+
+
 def passes(line: Line, chosen: LineFilter) -> bool:
     """Whether a line passes all patterns; requests that went well only on demand."""
     if not _matches(line.node, chosen.node) or not _matches(line.program, chosen.program):

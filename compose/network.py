@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -42,9 +42,9 @@ def free_network(first: int, listeners: frozenset[str]) -> IPv4Network:
     raise NoNetworkError("somebody listens in each of the networks 127.20.0.0/24 to 127.20.255.0/24")
 
 
-def free_ports(address: str) -> Ports:
-    """The usual ports, each replaced by the next free one where somebody listens on it on all addresses."""
-    usual = Ports()
+def free_ports(address: str, above: Ports | None = None) -> Ports:
+    """The usual ports, each replaced by the next free one where somebody listens on it; all above those, if given."""
+    usual = Ports() if above is None else Ports(**{key: port + 1 for key, port in asdict(above).items()})
     return Ports(**{field.name: _free_port(address, getattr(usual, field.name)) for field in fields(usual)})
 
 

@@ -1,4 +1,4 @@
-"""What the steps work with: a local cluster, the load on it, and what HAProxy and rosterd say of themselves."""
+"""What the steps work with: a stage, the load on it, and what HAProxy and rosterd say of themselves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compose import http
-from compose.haproxy_view import HAProxyUnreadableError, read_master, read_servers
+from compose.haproxy_view import HAProxyUnreadableError, read_servers
 from compose.load import Load, LoadPlan
 from compose.waiting import ask_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from compose.cluster import LocalCluster, Node
+    from compose.demo.stage import Site, Spot, Stage
     from compose.haproxy_view import Master, ServerView
     from compose.load import Sample
 
@@ -26,19 +26,25 @@ ASK_TIMEOUT_S = 2.0
 class Context:
     """Everything that a step may use.
 
-    `note` tells the user what happened; `servers` is HAProxy's newest list, kept for the display.
+    `web` are the web nodes that should serve, `known` also those that did before; `note` tells the user what happened;
+    `servers` is HAProxy's newest list, kept for the display.
     """
 
-    cluster: LocalCluster
-    balancer: Node
-    web: list[Node]
+    stage: Stage
     note: Callable[[str], None]
+    web: list[Spot] = field(init=False, default_factory=list)
+    known: list[Spot] = field(init=False, default_factory=list)
     load: Load = field(init=False)
     servers: tuple[ServerView, ...] = field(init=False, default=())
     _load_started: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.load = Load(LoadPlan(self.balancer.address, self.cluster.ports.http))
+        self.load = Load(LoadPlan(*self.site.traffic))
+
+    @property
+    def site(self) -> Site:
+        """Where the balancer's doors are."""
+        return self.stage.site
 
     @property
     def samples(self) -> list[Sample]:
@@ -48,6 +54,11 @@ class Context:
     def now(self) -> float:
         """The clock of the samples."""
         return asyncio.get_running_loop().time()
+
+    def welcome(self, spots: Sequence[Spot]) -> None:
+        """Count these among those that should serve."""
+        self.web += spots
+        self.known += spots
 
     # --- the load -----------------------------------------------------------------------------------------------
 
@@ -70,34 +81,29 @@ class Context:
     async def fetch(self) -> http.Answer | None:
         """One request of our own, outside the load; None while nobody answers."""
         try:
-            return await http.get(self.balancer.address, self.cluster.ports.http, "/", ASK_TIMEOUT_S)
+            return await http.get(*self.site.traffic, "/", ASK_TIMEOUT_S)
         except (OSError, asyncio.IncompleteReadError, http.GarbledAnswerError):
             return None
 
     async def status(self) -> dict[str, Any]:
         """What rosterd says of itself; empty while it does not answer."""
-        try:
-            answer = await http.get(self.balancer.address, self.cluster.ports.admin, "/v1/status", ASK_TIMEOUT_S)
-            status = json.loads(answer.body)
-        except (OSError, asyncio.IncompleteReadError, http.GarbledAnswerError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+        return await status_of(self.site.admin)
 
-    async def server_of(self, node: Node) -> ServerView | None:
+    async def server_of(self, spot: Spot) -> ServerView | None:
         """HAProxy's server line for a node, None when it has none."""
         await self.read_servers()
-        return next((server for server in self.servers if server.address == node.address), None)
+        return next((server for server in self.servers if server.address == spot.address), None)
 
     async def read_servers(self) -> None:
         """Renew `servers`; the last list stays while a reload is under way."""
         try:
-            self.servers = await read_servers(self.balancer.runtime_socket)
+            self.servers = await read_servers(self.site.runtime)
         except HAProxyUnreadableError:
             return
 
     async def master(self) -> Master:
         """HAProxy's master process: its reloads and its worker."""
-        return await read_master(self.balancer.master_socket)
+        return await self.stage.master()
 
     # --- wait ---------------------------------------------------------------------------------------------------
 
@@ -116,6 +122,16 @@ class Context:
 
     def write_template(self, text: str) -> None:
         """Replace the balancer's template as editors do: a new file under the old name."""
-        candidate = self.balancer.template.with_suffix(".edit")
+        candidate = self.site.template.with_suffix(".edit")
         candidate.write_text(text, encoding="utf-8")
-        candidate.replace(self.balancer.template)
+        candidate.replace(self.site.template)
+
+
+async def status_of(admin: tuple[str, int]) -> dict[str, Any]:
+    """What the rosterd at an admin port says of itself; empty while it does not answer."""
+    try:
+        answer = await http.get(*admin, "/v1/status", ASK_TIMEOUT_S)
+        status = json.loads(answer.body)
+    except (OSError, asyncio.IncompleteReadError, http.GarbledAnswerError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}

@@ -23,11 +23,11 @@ from compose.logs import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from compose.cluster import Node
     from compose.demo.context import Context
     from compose.demo.mode import Choice
     from compose.demo.report import StepResult
-    from compose.demo.steps import Step
+    from compose.demo.stage import Spot
+    from compose.demo.step import Step
     from compose.logs import Line
 
 WINDOW_S = 1.0
@@ -47,18 +47,22 @@ class Display:
 
     def print_header(self, choice: Choice, context: Context) -> None:
         """Say where it runs, why, and where to look meanwhile."""
-        ports, address = context.cluster.ports, context.balancer.address
+        traffic, stats = (f"http://{address}:{port}/" for address, port in (context.site.traffic, context.site.stats))
         self._print(
             Text.assemble(("rosterd demo", "bold"), f", {choice.mode.value} mode: {choice.reason}"),
-            Text("each node has its own processes on an address of its own; meanwhile you may look at"),
-            Text(f"  traffic   http://{address}:{ports.http}/"),
-            Text(f"  HAProxy   http://{address}:{ports.stats}/"),
+            Text(f"{context.stage.made_of}; meanwhile you may look at"),
+            Text(f"  traffic   {traffic}"),
+            Text(f"  HAProxy   {stats}"),
             Text("  logs      make logs   (in another terminal)\n"),
         )
 
     def step_started(self, number: int, total: int, step: Step) -> None:
         """The heading of a step."""
         self._print(Text.assemble((f"{number}/{total} {step.name}", "bold"), (f"  {step.detail}", "dim")))
+
+    def say(self, text: str) -> None:
+        """Something happens before or after the steps."""
+        self.console.print(text)
 
     def note(self, text: str) -> None:
         """Something happened within a step."""
@@ -98,12 +102,11 @@ class Display:
         failed = sum(sample.failure is not None for sample in context.samples)
         title = f"last second: {len(latest)} answers   so far: {len(context.samples)} requests, {failed} failed"
         rows = Table.grid(padding=(0, 2))
-        for node in context.cluster.nodes():
-            if node.address != context.balancer.address:
-                rows.add_row(*self._row(context, node, shares[node.address], max(len(latest), 1)))
+        for spot in context.known:
+            rows.add_row(*self._row(context, spot, shares[spot.address], max(len(latest), 1)))
         self._live.update(Group(Text(title, "bold red" if failed else "bold"), rows), refresh=True)
 
-    def _row(self, context: Context, node: Node, answers: int, total: int) -> tuple[Text, Text, Text]:
+    def _row(self, context: Context, node: Spot, answers: int, total: int) -> tuple[Text, Text, Text]:
         server = next((server for server in context.servers if server.address == node.address), None)
         state = "out" if server is None else f"{server.status.lower()}, weight {server.weight}"
         style = "dim" if server is None else "" if server.is_up else "yellow"
@@ -126,20 +129,8 @@ class Display:
         self._print(Text("the last warnings and errors of all programs (make logs has the rest):"))
         self._print(*(shown(line) for line in lines))
 
-    def print_hints(self, context: Context) -> None:
-        """The cluster stays up: say where it is and what may be done with it."""
-        ports, address = context.cluster.ports, context.balancer.address
-        run = ".venv/bin/python -m compose"
-        hints = (
-            (f"curl -i http://{address}:{ports.http}/", "another server each time"),
-            (f"http://{address}:{ports.stats}/", "HAProxy's page"),
-            (f"{run} add", "one more web node"),
-            (f"{run} tag web1 state=drain", "take one out, without a lost request"),
-            (f"{run} stop web2", "or: kill web2, start web2"),
-            (f"{run} rosterd status", "or: members, plan, render"),
-            ("make logs", "everything, all nodes together"),
-            (f"{run} down", "stop all nodes"),
-        )
+    def print_hints(self, hints: Iterable[tuple[str, str]]) -> None:
+        """The cluster stays up: say what may be done with it."""
         self._print(Text.assemble(("\nThe cluster stays up.", "bold"), " Try:"))
         self._print(*(Text(f"  {command:<48} {purpose}") for command, purpose in hints))
 

@@ -41,22 +41,22 @@ def choose_by_name(name: str) -> Choice:
     """The mode that the variable DEMO names.
 
     Raises:
-        ModeRefusedError: no such mode, or one that is not built yet.
+        ModeRefusedError: no such mode.
     """
     match name:
         case Mode.LOCAL.value:
             return Choice(Mode.LOCAL, "DEMO=local asks for it")
         case Mode.COMPOSE.value:
-            raise ModeRefusedError("DEMO=compose: the cluster in containers is not available yet; use DEMO=local")
+            return Choice(Mode.COMPOSE, "DEMO=compose asks for it")
         case _:
-            raise ModeRefusedError(f"DEMO={name}: there is no such mode; use DEMO=local")
+            raise ModeRefusedError(f"DEMO={name}: there is no such mode; use DEMO=local or DEMO=compose")
 
 
 def choose_by_engine(engine: Engine) -> Choice:
     """The mode where DEMO names none: the best that there is."""
     match engine:
         case Engine.RUNNING:
-            return Choice(Mode.LOCAL, "a container engine answers, but the demo in containers is not available yet")
+            return Choice(Mode.COMPOSE, "a container engine answers")
         case Engine.ABSENT:
             return Choice(Mode.LOCAL, "no container engine answers")
 

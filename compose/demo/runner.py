@@ -15,28 +15,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compose.cluster import ClusterError, Kind, LocalCluster
+from compose.cluster import ClusterError
+from compose.demo.containers import CONTAINER_STEPS, ContainerStage
 from compose.demo.context import Context
 from compose.demo.display import Display
-from compose.demo.mode import ModeRefusedError, choose_by_engine, choose_by_name, find_engine
+from compose.demo.local import LocalStage
+from compose.demo.mode import Mode, ModeRefusedError, choose_by_engine, choose_by_name, find_engine
 from compose.demo.options import Options, OptionsRefusedError
 from compose.demo.report import StepResult, report_of, with_requests
-from compose.demo.steps import STEPS, run_step
+from compose.demo.step import run_step
+from compose.demo.steps import STEPS
 from compose.haproxy_view import HAProxyUnreadableError
-from compose.logs import Follower
 from compose.network import NoNetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from compose.cluster import Node
     from compose.demo.mode import Choice
-    from compose.demo.steps import Step
-    from compose.logs import Line
-
-STEPS_DEADLINE_S = 80.0
-STOP_DEADLINE_S = 25.0
-"""Together, with what a start takes, less than two minutes."""
+    from compose.demo.stage import Stage
+    from compose.demo.step import Step
 
 FRAME_S = 0.2
 LAST_PROBLEMS = 12
@@ -74,53 +71,48 @@ async def _until_signal(options: Options, directory: Path) -> int:
 async def _demo(options: Options, directory: Path) -> int:
     choice = choose_by_name(options.mode) if options.mode else choose_by_engine(await find_engine())
     display = Display()
-    await _stop_earlier(directory, display)
+    stage, steps = await _set_up(choice, directory, display)
     async with contextlib.AsyncExitStack() as cleanup:
-        cluster = LocalCluster.create(directory)
-        cluster.require_programs()
-        cleanup.push_async_callback(_stop_all, cluster, display)
-        context = Context(cluster, cluster.register(Kind.BALANCER, "balancer"), _two_web_nodes(cluster), display.note)
-        results = await _run_steps(context, display, choice)
-        not_reached = [step.name for step in STEPS[len(results) :]]
+        cleanup.push_async_callback(_stop_all, stage, display)
+        context = Context(stage, display.note)
+        results = await _run_steps(context, steps, display, choice)
+        not_reached = [step.name for step in steps[len(results) :]]
         display.print_results(results)
         report = report_of(choice.mode.value, results, not_reached)
         if not report["ok"]:
-            display.print_problems(results, not_reached, _last_problems(directory))
+            display.print_problems(results, not_reached, await stage.problems(LAST_PROBLEMS))
         if options.report:
             _write_report(options.report, json.dumps(report, indent=2) + "\n")
         if options.stay:
-            display.print_hints(context)
+            display.print_hints(stage.hints())
             cleanup.pop_all()
     return 0 if report["ok"] else EXIT_FAILED
 
 
-async def _stop_earlier(directory: Path, display: Display) -> None:
-    """Stop what an earlier demo left up."""
-    with contextlib.suppress(ClusterError):
-        earlier = LocalCluster.open(directory)
-        if earlier.running():
-            display.console.print("stopping the cluster that an earlier demo left up ...")
-            await earlier.down()
+async def _set_up(choice: Choice, directory: Path, display: Display) -> tuple[Stage, Sequence[Step]]:
+    """A stage for the mode, with nothing on it yet, and what will be played there."""
+    match choice.mode:
+        case Mode.LOCAL:
+            return await LocalStage.create(directory, display.say), STEPS
+        case Mode.COMPOSE:
+            stage = await ContainerStage.create(directory.with_name(f"{directory.name}-containers"), display.say)
+            return stage, (*STEPS, *CONTAINER_STEPS)
 
 
-async def _stop_all(cluster: LocalCluster, display: Display) -> None:
+async def _stop_all(stage: Stage, display: Display) -> None:
     """Stop every node in order; kill what is left when that fails or is cancelled."""
     try:
         with contextlib.suppress(OSError):  # a terminal that is gone must not keep us from the rest
-            display.console.print("stopping all nodes in order ...")
-        async with asyncio.timeout(STOP_DEADLINE_S):
-            await cluster.down()
+            display.say("stopping all nodes in order ...")
+        async with asyncio.timeout(stage.close_within_s):
+            await stage.close()
     except TimeoutError:
-        display.console.print(f"not all stopped within {STOP_DEADLINE_S:g} s: killing what is left")
+        display.say(f"not all stopped within {stage.close_within_s:g} s: killing what is left")
     finally:
-        cluster.kill_all()
+        stage.close_at_once()
 
 
-def _two_web_nodes(cluster: LocalCluster) -> list[Node]:
-    return [cluster.register(Kind.WEB), cluster.register(Kind.WEB)]
-
-
-async def _run_steps(context: Context, display: Display, choice: Choice) -> list[StepResult]:
+async def _run_steps(context: Context, steps: Sequence[Step], display: Display, choice: Choice) -> list[StepResult]:
     """Run the steps while the load runs; their results, with every request counted."""
     display.print_header(choice, context)
     results: list[StepResult] = []
@@ -128,10 +120,10 @@ async def _run_steps(context: Context, display: Display, choice: Choice) -> list
         tasks.create_task(context.run_load())
         drawing = tasks.create_task(_draw_forever(context, display))
         with display.live_bars(), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STEPS_DEADLINE_S):
+            async with asyncio.timeout(context.stage.deadline_s):
                 began = context.now()
-                for number, step in enumerate(STEPS, 1):
-                    display.step_started(number, len(STEPS), step)
+                for number, step in enumerate(steps, 1):
+                    display.step_started(number, len(steps), step)
                     result = await _measure_step(step, context, began)
                     began = result.ended  # no request falls between two steps
                     results.append(result)
@@ -146,13 +138,13 @@ async def _measure_step(step: Step, context: Context, began: float) -> StepResul
     before = await _reloads(context)
     seconds, problem = await run_step(step, context)
     reloads = await _reloads(context) - before
+    if reloads > step.most_reloads and not problem:
+        problem = f"HAProxy was reloaded {reloads} times; {step.most_reloads} would have done"
     return StepResult(step.name, seconds, problem, began, context.now(), reloads)
 
 
 async def _reloads(context: Context) -> int:
     """HAProxy's own count; none before it runs."""
-    if not context.balancer.master_socket.exists():
-        return 0
     try:
         return (await context.master()).reloads
     except HAProxyUnreadableError:
@@ -164,16 +156,6 @@ async def _draw_forever(context: Context, display: Display) -> None:
         await context.read_servers()
         display.draw(context)
         await asyncio.sleep(FRAME_S)
-
-
-def _last_problems(directory: Path) -> list[Line]:
-    """The last warnings and errors; of HAProxy and supervisord only errors, for they warn of what is usual."""
-    lines = Follower(directory).new_lines()
-    talkative = {"haproxy", "supervisord"}
-    bad = [
-        line for line in lines if line.level == "error" or (line.level == "warning" and line.program not in talkative)
-    ]
-    return bad[-LAST_PROBLEMS:]
 
 
 def _write_report(path: Path, text: str) -> None:

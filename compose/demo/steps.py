@@ -8,19 +8,15 @@ the requests themselves wherever they can tell. The load runs on during a step, 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from compose.cluster import ClusterError, Kind
-from compose.demo.context import Context
-from compose.haproxy_view import HAProxyUnreadableError
+from compose.demo.step import Step, StepFailedError
 from compose.load import first_answer, first_mark, last_answer, settled_below, share
-from compose.waiting import WaitedInVainError, ask_until
+from compose.waiting import ask_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from compose.cluster import Node
+    from compose.demo.context import Context
+    from compose.demo.stage import Spot
 
 DEADLINE_S = 20.0
 SHARE_WINDOW_S = 1.0
@@ -28,33 +24,11 @@ USUAL_WEIGHT = 100
 LIGHT_WEIGHT = 10
 MARK = "edited"
 
-Action: TypeAlias = "Callable[[Context], Awaitable[float]]"
-
-
-class StepFailedError(Exception):
-    """What the step looked at is not as it must be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happens.
-
-    `name` is for the table and the report, `detail` says more of it, `effect` says what the seconds measure, `settle_s`
-    is how long the load goes on before the next step.
-    """
-
-    name: str
-    detail: str
-    effect: str
-    action: Action
-    settle_s: float
-
 
 async def start_cluster(context: Context) -> float:
-    """Start web nodes and balancer together, the web nodes first, and start the load when both answer."""
+    """Start two web nodes, then the balancer, and start the load when both answer."""
     begin = context.now()
-    for node in (*context.web, context.balancer):
-        context.cluster.start(node)
+    context.welcome(await context.stage.start())
     seen: set[str] = set()
 
     async def both_answer() -> bool:
@@ -73,15 +47,14 @@ async def start_cluster(context: Context) -> float:
 async def add_nodes(context: Context) -> float:
     """Add three nodes at once."""
     begin = context.now()
-    joining = [context.cluster.register(Kind.WEB) for _ in range(3)]
-    for node in joining:
-        context.cluster.start(node)
-    context.web += joining
-    times = [await _first_answer(context, node, begin) for node in joining]
+    joining = await context.stage.add_web(3)
+    context.welcome(joining)
+    times = [await first_answer_of(context, node, begin) for node in joining]
     return max(times) - begin
 
 
-async def _first_answer(context: Context, node: Node, begin: float) -> float:
+async def first_answer_of(context: Context, node: Spot, begin: float) -> float:
+    """When a node gave its first answer to a request sent since then."""
     at = await context.until_seen(
         lambda: first_answer(context.samples, node.address, begin), DEADLINE_S, f"the first answer of {node.name}"
     )
@@ -93,8 +66,8 @@ async def stop_node(context: Context) -> float:
     """Stop the newest node in order: Serf leaves, traffic goes elsewhere, the app ends."""
     node = context.web.pop()
     begin = context.now()
-    took = await context.cluster.stop(node)
-    await _wait_until_removed(context, node)
+    took = await context.stage.stop(node)
+    await wait_until_removed(context, node)
     last = last_answer(context.samples, node.address) or begin
     context.note(f"{node.name} got its last request after {last - begin:.2f} s and had ended after {took:.2f} s")
     if last - begin > took:
@@ -102,7 +75,9 @@ async def stop_node(context: Context) -> float:
     return last - begin
 
 
-async def _wait_until_removed(context: Context, node: Node) -> None:
+async def wait_until_removed(context: Context, node: Spot) -> None:
+    """Wait until HAProxy has no server for a node."""
+
     async def has_no_server() -> bool:
         return await context.server_of(node) is None
 
@@ -113,7 +88,7 @@ async def kill_node(context: Context) -> float:
     """Kill a node with all its processes; HAProxy has to notice, for gossip takes seconds."""
     node = context.web.pop()
     begin = context.now()
-    context.cluster.kill(node)
+    await context.stage.kill(node)
 
     async def gets_no_traffic() -> bool:
         server = await context.server_of(node)
@@ -131,7 +106,7 @@ async def change_weight(context: Context) -> float:
     before = share(context.samples, node.address, context.now() - SHARE_WINDOW_S, context.now())
     expected = LIGHT_WEIGHT / (LIGHT_WEIGHT + USUAL_WEIGHT * others)
     begin = context.now()
-    await context.cluster.set_tags(node, {"weight": str(LIGHT_WEIGHT)})
+    await context.stage.set_tags(node, {"weight": str(LIGHT_WEIGHT)})
 
     async def weight_is_set() -> bool:
         server = await context.server_of(node)
@@ -150,7 +125,7 @@ async def change_weight(context: Context) -> float:
 
 async def edit_template(context: Context) -> float:
     """Add a response header to the template while everything runs."""
-    text = context.balancer.template.read_text(encoding="utf-8")
+    text = context.site.template.read_text(encoding="utf-8")
     begin = context.now()
     context.write_template(with_header(text))
     seen = await context.until_seen(
@@ -162,7 +137,7 @@ async def edit_template(context: Context) -> float:
 
 async def break_template(context: Context) -> float:
     """Break the template: it must be reported, and change nothing. Then repair it."""
-    good = context.balancer.template.read_text(encoding="utf-8")
+    good = context.site.template.read_text(encoding="utf-8")
     before = await context.master()
     begin = context.now()
     context.write_template(good + "{% if a_tag_that_never_ends %}\n")
@@ -203,9 +178,7 @@ async def restart_daemon(context: Context) -> float:
     before = await context.master()
     old = (await context.status()).get("pid")
     begin = context.now()
-    ended = await context.cluster.supervisorctl(context.balancer, "restart", "rosterd")
-    if ended.code:
-        raise StepFailedError(f"supervisorctl: {ended.stdout}{ended.stderr}".strip())
+    await context.stage.restart_daemon()
 
     async def ready_again() -> bool:
         status = await context.status()
@@ -220,14 +193,14 @@ async def restart_daemon(context: Context) -> float:
     return took
 
 
-_FOLLOWED = "traffic followed"
+FOLLOWED = "traffic followed"
 STEPS = (
-    Step("the cluster starts", "a balancer, two web nodes, any order", _FOLLOWED, start_cluster, 1.5),
-    Step("three nodes join", "at once", _FOLLOWED, add_nodes, 1.0),
-    Step("one node stops in order", "Serf leaves, then the app finishes and ends", _FOLLOWED, stop_node, 1.0),
-    Step("one node is killed", "SIGKILL to all its processes", _FOLLOWED, kill_node, 2.0),
-    Step("a tag changes a weight", f"from {USUAL_WEIGHT} to {LIGHT_WEIGHT}", _FOLLOWED, change_weight, 0.5),
-    Step("the template is edited", "one more response header", _FOLLOWED, edit_template, 0.5),
+    Step("the cluster starts", "a balancer, two web nodes, any order", FOLLOWED, start_cluster, 1.5),
+    Step("three nodes join", "at once", FOLLOWED, add_nodes, 1.0),
+    Step("one node stops in order", "Serf leaves, then the app finishes and ends", FOLLOWED, stop_node, 1.0),
+    Step("one node is killed", "SIGKILL to all its processes", FOLLOWED, kill_node, 2.0),
+    Step("a tag changes a weight", f"from {USUAL_WEIGHT} to {LIGHT_WEIGHT}", FOLLOWED, change_weight, 0.5),
+    Step("the template is edited", "one more response header", FOLLOWED, edit_template, 0.5, most_reloads=1),
     Step("the template is broken", "an edit that cannot work", "reported, traffic unaffected", break_template, 0.5),
     Step("the daemon restarts", "while HAProxy serves", "ready again, traffic unaffected", restart_daemon, 0.5),
 )
@@ -245,13 +218,3 @@ def with_header(template: str) -> str:
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1]
-
-
-async def run_step(step: Step, context: Context) -> tuple[float | None, str]:
-    """Run a step: the seconds until traffic followed, and the problem, empty when there was none."""
-    try:
-        seconds = await step.action(context)
-    except (WaitedInVainError, StepFailedError, ClusterError, HAProxyUnreadableError) as problem:
-        return None, str(problem)
-    await asyncio.sleep(step.settle_s)
-    return seconds, ""

@@ -53,12 +53,18 @@ def test_an_interrupted_demo_cleans_up(tmp_path_factory: pytest.TempPathFactory,
     assert cluster.running() == ()
 
 
-@pytest.mark.parametrize("mode", ["compose", "somewhere"])
-def test_a_mode_that_cannot_be_had_ends_at_once(tmp_path: Path, mode: str) -> None:
-    """One line that says what can be had instead; nothing was started."""
-    with spawn(tmp_path / "d", DEMO=mode) as process:
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [
+        ("compose", "no container engine answers"),
+        ("somewhere", "DEMO=somewhere: there is no such mode"),
+    ],
+)
+def test_a_mode_that_cannot_be_had_ends_at_once(tmp_path: Path, mode: str, problem: str) -> None:
+    """One line that says why; nothing was started."""
+    with spawn(tmp_path / "d", DEMO=mode, DOCKER_HOST=f"unix://{tmp_path}/nobody.sock") as process:
         output = process.communicate(timeout=TIMEOUT_S)[0]
 
     assert process.returncode == 2
-    assert output.startswith(f"demo: DEMO={mode}: ")
-    assert not (tmp_path / "d").exists()
+    assert output.startswith(f"demo: {problem}")
+    assert list(tmp_path.iterdir()) == []

@@ -112,4 +112,4 @@ def test_nodes_of_one_cluster_differ_in_their_address_only(tmp_path: Path) -> No
     one, two = cluster.node_environment(first), cluster.node_environment(second)
 
     differing = {key for key in one if one[key] != two[key]}
-    assert differing == {"NODE", "NODE_ADDRESS", "NODE_RUN", "NODE_LOGS", "SERF_RPC_ADDRESS"}
+    assert differing == {"NODE", "NODE_ADDRESS", "NODE_RUN", "NODE_LOGS", "NODE_STATE", "SERF_RPC_ADDRESS"}

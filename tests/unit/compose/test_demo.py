@@ -7,10 +7,12 @@ import pytest
 from rich.console import Console
 
 from compose.cluster import HOME
+from compose.demo.containers import CONTAINER_STEPS
 from compose.demo.mode import Choice, Engine, Mode, ModeRefusedError, choose_by_engine, choose_by_name
 from compose.demo.options import Options, OptionsRefusedError
 from compose.demo.report import StepResult, report_of, table_of, with_requests
-from compose.demo.steps import MARK, STEPS, StepFailedError, with_header
+from compose.demo.step import StepFailedError
+from compose.demo.steps import MARK, STEPS, with_header
 from compose.load import Failure, Sample
 
 
@@ -24,26 +26,28 @@ def sample(sent: float, failure: Failure | None = None) -> Sample:
     return Sample(sent, sent + 0.02, kept=True, failure=failure, status=200)
 
 
-def test_a_mode_by_name() -> None:
+@pytest.mark.parametrize(("name", "mode"), [("local", Mode.LOCAL), ("compose", Mode.COMPOSE)])
+def test_a_mode_by_name(name: str, mode: Mode) -> None:
     """The demo runs where it is told to, and says so."""
-    assert choose_by_name("local") == Choice(Mode.LOCAL, "DEMO=local asks for it")
+    assert choose_by_name(name) == Choice(mode, f"DEMO={name} asks for it")
 
 
 @pytest.mark.parametrize(
-    ("engine", "reason"),
-    [(Engine.ABSENT, "no container engine answers"), (Engine.RUNNING, "not available yet")],
+    ("engine", "choice"),
+    [
+        (Engine.ABSENT, Choice(Mode.LOCAL, "no container engine answers")),
+        (Engine.RUNNING, Choice(Mode.COMPOSE, "a container engine answers")),
+    ],
 )
-def test_a_mode_by_what_is_there(engine: Engine, reason: str) -> None:
-    """The demo runs locally, and says for which reason."""
-    choice = choose_by_engine(engine)
-    assert choice.mode is Mode.LOCAL
-    assert reason in choice.reason
+def test_a_mode_by_what_is_there(engine: Engine, choice: Choice) -> None:
+    """In containers where it can, and it says for which reason."""
+    assert choose_by_engine(engine) == choice
 
 
-@pytest.mark.parametrize("name", ["compose", "docker", "LOCAL"])
+@pytest.mark.parametrize("name", ["docker", "LOCAL"])
 def test_a_mode_that_cannot_be_had_is_refused(name: str) -> None:
     """The text names what was asked for, and what works."""
-    with pytest.raises(ModeRefusedError, match=f"DEMO={name}: .*use DEMO=local"):
+    with pytest.raises(ModeRefusedError, match=f"DEMO={name}: .*use DEMO=local or DEMO=compose"):
         choose_by_name(name)
 
 
@@ -90,17 +94,18 @@ def test_the_report() -> None:
 def test_the_table_fits_a_plain_terminal() -> None:
     """80 columns, no colour needed, nothing cut off."""
     text = io.StringIO()
-    long = [StepResult(step.name, 12.34, "", 0, 1, 10, 1234, 0, 0.267) for step in STEPS]
+    long = [StepResult(step.name, 12.34, "", 0, 1, 10, 1234, 0, 0.267) for step in (*STEPS, *CONTAINER_STEPS)]
     Console(file=text, width=80).print(table_of([*long, result("waited", None)]))
 
     assert "\u2026" not in text.getvalue()
-    assert all(step.name in text.getvalue() for step in STEPS)
+    assert all(step.name in text.getvalue() for step in (*STEPS, *CONTAINER_STEPS))
     assert "NO" in text.getvalue()
 
 
 def test_every_step_has_a_name_of_its_own() -> None:
     """The report is read by name."""
-    assert len({step.name for step in STEPS}) == len(STEPS)
+    steps = (*STEPS, *CONTAINER_STEPS)
+    assert len({step.name for step in steps}) == len(steps)
 
 
 def test_the_edit_fits_the_template() -> None:

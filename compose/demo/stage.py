@@ -1,0 +1,83 @@
+"""Where the demo plays: the few things that a step does to a cluster, whatever it is made of.
+
+`local.py` plays with processes, `containers.py` with containers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from compose.haproxy_view import Endpoint, Master
+    from compose.logs import Line
+
+
+class Spot(Protocol):
+    """A node as the steps and the display see it."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def address(self) -> str:
+        """Where its web server listens: the header `x-backend-ip` of its answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the balancer's doors are, as this machine reaches them, and the template to be edited."""
+
+    traffic: tuple[str, int]
+    stats: tuple[str, int]
+    admin: tuple[str, int]
+    runtime: Endpoint
+    template: Path
+
+
+class Stage(Protocol):
+    """A cluster with one balancer, to be changed. Everything that waits has a deadline."""
+
+    site: Site
+    made_of: str
+    """What a node is here, as a sentence."""
+    deadline_s: float
+    """For all steps together."""
+    close_within_s: float
+
+    async def start(self) -> Sequence[Spot]:
+        """Start two web nodes and then the balancer; the web nodes."""
+
+    async def add_web(self, number: int) -> Sequence[Spot]:
+        """Start so many web nodes more."""
+
+    async def stop(self, spot: Spot) -> float:
+        """Stop a web node in order; the seconds it took."""
+
+    async def kill(self, spot: Spot) -> None:
+        """Crash a web node."""
+
+    async def set_tags(self, spot: Spot, tags: dict[str, str]) -> None:
+        """Set tags of a web node's agent."""
+
+    async def restart_daemon(self) -> None:
+        """Have supervisord restart rosterd."""
+
+    async def master(self) -> Master:
+        """HAProxy's master process; HAProxyUnreadableError while it does not tell."""
+
+    async def problems(self, most: int) -> Sequence[Line]:
+        """The last warnings and errors of all programs."""
+
+    def hints(self) -> Sequence[tuple[str, str]]:
+        """Commands to try on a cluster that stays up, each with its purpose."""
+
+    async def close(self) -> None:
+        """Stop everything in order."""
+
+    def close_at_once(self) -> None:
+        """End what is left, without waiting for it."""

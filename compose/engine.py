@@ -1,0 +1,114 @@
+"""The container engine: whether one answers, and how it is spoken to.
+
+Both `docker compose` (a plugin) and `docker-compose` (1.29 and newer) will do; the first that is there is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+
+from compose.model import HOME, ClusterError
+
+COMPOSE_FILE = HOME / "compose" / "compose.yaml"
+ANSWER_S = 10.0
+COMMAND_S = 120.0
+
+
+class EngineError(ClusterError):
+    """The engine cannot do what was asked; the text says what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How to call docker and compose, for one project.
+
+    `project` names containers, networks and volumes; `variables` are those of .env.example.
+    """
+
+    compose_command: tuple[str, ...]
+    project: str
+    variables: dict[str, str] = field(default_factory=dict)
+    has_buildx: bool = False
+
+    @classmethod
+    def find(cls, project: str) -> Engine:
+        """The engine of this machine.
+
+        Raises:
+            EngineError: none answers, or there is no compose; the text says which.
+        """
+        if not answers():
+            raise EngineError("no container engine answers (docker version); DEMO=local needs none")
+        if _works("docker", "compose", "version"):
+            command: tuple[str, ...] = ("docker", "compose")
+        elif shutil.which("docker-compose"):
+            command = ("docker-compose",)
+        else:
+            raise EngineError("there is neither `docker compose` nor `docker-compose`; install one of them")
+        return cls(command, project, has_buildx=_works("docker", "buildx", "version"))
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of every call."""
+        build = {} if self.has_buildx else {"DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
+        return {**os.environ, **build, **self.variables}
+
+    def docker(self, *arguments: str) -> list[str]:
+        """A docker command."""
+        return ["docker", *arguments]
+
+    def compose(self, *arguments: str) -> list[str]:
+        """A compose command for our file and project."""
+        return [*self.compose_command, "--project-name", self.project, "--file", str(COMPOSE_FILE), *arguments]
+
+    def output_of(self, *arguments: str) -> str:
+        """What a docker command prints, for the way out: a failure is as good as nothing."""
+        command = self.docker(*arguments)
+        try:
+            return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False).stdout  # noqa: S603
+        except subprocess.TimeoutExpired:
+            return ""
+
+    async def run(self, command: list[str], deadline_s: float = COMMAND_S) -> str:
+        """Run a command; its standard output.
+
+        Raises:
+            EngineError: it failed, or did not end in time.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(deadline_s):
+                stdout, stderr = await process.communicate()
+        except TimeoutError:
+            raise EngineError(f"{' '.join(command)}: no end after {deadline_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise EngineError(f"{' '.join(command)}: {stderr.decode(errors='replace').strip()}")
+        return stdout.decode(errors="replace")
+
+
+def answers() -> bool:
+    """Whether there is an engine that this user may use."""
+    return _works("docker", "version")
+
+
+def _works(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    try:
+        return subprocess.run(command, capture_output=True, timeout=ANSWER_S, check=False).returncode == 0  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return False

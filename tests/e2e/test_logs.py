@@ -1,0 +1,72 @@
+"""Logs in one place: nothing is lost while the collector is away, and each line keeps its structure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from compose.containers import Container, ContainerCluster
+from compose.waiting import ask_until
+from tests.e2e.test_containers import traffic, until_served
+
+OUTAGE_S = 20.0
+ARRIVED_WITHIN_S = 60.0
+LINES = 2_000
+"""Each ten milliseconds one, from before the outage to after it."""
+
+
+async def collected(cluster: ContainerCluster, name: str = "all.jsonl") -> list[dict[str, Any]]:
+    """Return every line of one of the collector's files, which has to be JSON."""
+    text = await cluster.run_in(await cluster.only("logs"), "cat", f"/var/log/cluster/{name}")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def write_numbered_lines(cluster: ContainerCluster, container: Container, number: int) -> None:
+    """Have a program of the container log numbered lines, one each ten milliseconds."""
+    loop = f"i=0; while [ $i -lt {number} ]; do echo numbered $i; i=$((i+1)); sleep 0.01; done"
+    await cluster.run_in(container, "sh", "-c", f"{loop} >>/run/node/logs/probe.log")
+
+
+async def test_an_outage_of_the_collector_loses_nothing(cluster: ContainerCluster) -> None:
+    """Requests and programs go on meanwhile; in the end each line of each node is there."""
+    await cluster.up("ha", "logs", "webapp", webapps=2)
+    await until_served(cluster, 2)
+    ha, logs = await cluster.only("ha"), await cluster.only("logs")
+    async with traffic(cluster) as load:
+        writing = asyncio.create_task(write_numbered_lines(cluster, ha, LINES))
+        await asyncio.sleep(2)
+        await cluster.kill(logs)
+        await asyncio.sleep(OUTAGE_S)
+        await cluster.start(logs)
+        await writing
+
+    async def all_there() -> bool:
+        found = await collected(cluster)
+        numbers = {line["text"] for line in found if line["program"] == "probe"}
+        requests = [line for line in found if line["program"] == "access" and line["node"] == ha.node]
+        return numbers == {f"numbered {number}" for number in range(LINES)} and len(requests) >= len(load.samples)
+
+    await ask_until(all_there, ARRIVED_WITHIN_S, "every line to arrive")
+
+
+async def test_lines_keep_their_structure(cluster: ContainerCluster) -> None:
+    """What a program logs as JSON is JSON at the collector, in the file of its node and in the one with everything."""
+    await cluster.up("ha", "logs", "webapp", webapps=1)
+    (web,) = await until_served(cluster, 1)
+    ha = await cluster.only("ha")
+
+    async def arrived() -> bool:
+        found = await collected(cluster)
+        events = {(line["node"], line["program"], line["record"]["event"]) for line in found if "record" in line}
+        programs = {(line["node"], line["program"]) for line in found}
+        return {
+            (ha.node, "rosterd", "state.completed"),
+            (web.node, "app", "webapp.started"),
+        } <= events and {(node.node, "serf") for node in (ha, web)} | {(ha.node, "supervisord")} <= programs
+
+    await ask_until(arrived, ARRIVED_WITHIN_S, "the lines of all programs")
+    own = await collected(cluster, f"nodes/{web.node}.jsonl")
+    assert {line["node"] for line in own} == {web.node}
+    output = (await cluster.output_of(web)).splitlines()
+    assert any(json.loads(line)["event"] == "webapp.started" for line in output if line.startswith("{"))
