@@ -14,9 +14,10 @@ from rich.table import Table
 
 from compose.cluster import HOME, ClusterError, Kind, LocalCluster
 from compose.demo import runner
-from compose.engine import Engine
+from compose.demo.containers import PROJECT
+from compose.engine import Engine, collector_of, tail_of
 from compose.images import make_images
-from compose.logs import Follower, LineFilter, passes, shown
+from compose.logs import CollectedFollower, Follower, LineFilter, passes, shown
 from compose.network import NoNetworkError
 
 if TYPE_CHECKING:
@@ -155,13 +156,23 @@ def logs(
     *,
     follow: Annotated[bool, typer.Option(help="Go on as lines come")] = True,
 ) -> None:
-    """Follow the logs of all nodes together; requests that went well only with --program access."""
-    follower = Follower(RUN / cluster)
+    """Follow the logs of all nodes together; requests that went well only with --program access.
+
+    Those of the containers where there are any, else those of the local processes.
+    """
     chosen = LineFilter(node, program, event)
-    console = Console(highlight=False)
+    collector = collector_of(PROJECT)
+    if collector:
+        with tail_of(collector, lines or 1) as tail:
+            _follow(CollectedFollower(tail), chosen, lines, follow=follow)
+        return
     if not (RUN / cluster / "cluster.json").exists():
         sys.stderr.write(f"no cluster in {RUN / cluster} yet; waiting for one (make demo, or: up)\n")
-    back = lines
+    _follow(Follower(RUN / cluster), chosen, lines, follow=follow)
+
+
+def _follow(follower: Follower | CollectedFollower, chosen: LineFilter, back: int, *, follow: bool) -> None:
+    console = Console(highlight=False)
     while True:
         found = [line for line in follower.new_lines() if passes(line, chosen)]
         for line in found[-back:] if back else found:

@@ -37,10 +37,14 @@ _NAME = re.compile(r"/?(?P<name>[A-Za-z0-9_.-]+)")
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container as the engine tells of it; `address` is its own on the network `nodes`, empty while it has none."""
+    """One container as the engine tells of it; `address` is its own on the network `nodes`, empty while it has none.
+
+    `node` is its host name, which its logs and its member's tag `node` carry.
+    """
 
     id: str
     name: str
+    node: str
     service: str
     address: str
     is_running: bool
@@ -48,9 +52,10 @@ class Container:
     health: str
 
     @property
-    def node(self) -> str:
-        """The name that its logs and its member's tag `node` carry: the host name."""
-        return self.id[:12]
+    def number(self) -> int:
+        """The number that compose gave it within its service: `project_webapp_3`, or with hyphens; 0 for another."""
+        found = re.search(r"[-_](\d+)$", self.name)
+        return int(found[1]) if found else 0
 
 
 class ContainerCluster:
@@ -142,8 +147,9 @@ class ContainerCluster:
         if not ids:
             return ()
         described = json.loads(await self._docker("inspect", *ids))
-        found = (_container(one, f"{self.engine.project}_nodes") for one in described)
-        return tuple(sorted((one for one in found if service in ("", one.service)), key=_by_number))
+        found = (parse_container(one, f"{self.engine.project}_nodes") for one in described)
+        chosen = (one for one in found if service in ("", one.service))
+        return tuple(sorted(chosen, key=lambda one: (one.service, one.number)))
 
     async def running(self, service: str) -> tuple[Container, ...]:
         """Those of a service that run."""
@@ -190,21 +196,17 @@ def _variables(ports: Ports, suffix: str) -> dict[str, str]:
     }
 
 
-def _container(described: dict[str, Any], network: str) -> Container:
+def parse_container(described: dict[str, Any], network: str) -> Container:
+    """A container from what `docker inspect` tells of it, with its address on this network."""
     state, networks = described["State"], described["NetworkSettings"]["Networks"]
     name = _NAME.fullmatch(described["Name"])
     return Container(
         id=described["Id"],
         name=name["name"] if name else described["Name"],
+        node=described["Config"]["Hostname"],
         service=described["Config"]["Labels"].get("com.docker.compose.service", ""),
         address=networks.get(network, {}).get("IPAddress", ""),
         is_running=state["Running"] and not state["Paused"],
         exit_code=state["ExitCode"],
         health=state.get("Health", {}).get("Status", ""),
     )
-
-
-def _by_number(container: Container) -> tuple[str, int]:
-    """Compose numbers the containers of a service: `project_webapp_3`, or with hyphens."""
-    number = re.search(r"[-_](\d+)$", container.name)
-    return container.service, int(number[1]) if number else 0

@@ -6,12 +6,17 @@ Both `docker compose` (a plugin) and `docker-compose` (1.29 and newer) will do; 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
 
 from compose.model import HOME, ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMPOSE_FILE = HOME / "compose" / "compose.yaml"
 ANSWER_S = 10.0
@@ -98,6 +103,29 @@ class Engine:
         if process.returncode:
             raise EngineError(f"{' '.join(command)}: {stderr.decode(errors='replace').strip()}")
         return stdout.decode(errors="replace")
+
+
+def collector_of(project: str) -> str:
+    """The id of the running log collector of a project; empty where there is none, or no engine."""
+    labels = {"com.docker.compose.project": project, "com.docker.compose.service": "logs"}
+    filters = [word for key, value in labels.items() for word in ("--filter", f"label={key}={value}")]
+    if shutil.which("docker") is None:
+        return ""
+    command = ["docker", "ps", "--quiet", *filters]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)  # noqa: S603  docker, no shell
+    return listed.stdout.split()[0] if listed.stdout.split() else ""
+
+
+@contextlib.contextmanager
+def tail_of(collector: str, lines: int) -> Iterator[IO[bytes]]:
+    """Follow the file with the lines of all nodes, from so many past ones on, until the context is left."""
+    command = ["docker", "exec", collector, "tail", f"--lines={lines}", "--follow=name", "/var/log/cluster/all.jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:  # noqa: S603  as above
+        assert process.stdout is not None  # noqa: S101  it is a pipe
+        try:
+            yield process.stdout
+        finally:
+            process.terminate()
 
 
 def answers() -> bool:

@@ -13,11 +13,12 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from rich.text import Text
 
@@ -262,3 +263,20 @@ def _timed(lines: list[Line], written_at: datetime) -> Iterator[tuple[datetime, 
     for line in lines:
         latest = max(line.at or latest, latest)
         yield latest, line if line.at else replace(line, at=latest)
+
+
+class CollectedFollower:
+    """Reads what the collector of a cluster in containers writes, as `tail --follow` hands it on."""
+
+    def __init__(self, tail: IO[bytes]) -> None:
+        """Take the standard output of a `tail` that runs; it is not waited on."""
+        self._tail = tail
+        self._rest = b""
+        os.set_blocking(tail.fileno(), False)
+
+    def new_lines(self) -> list[Line]:
+        """Every whole line that came since the last call."""
+        chunk = self._tail.read(LARGEST_READ) or b""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        parsed = (parse_collected(line.decode("utf-8", "replace")) for line in whole)
+        return [line for line in parsed if line is not None]

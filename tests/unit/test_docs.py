@@ -131,13 +131,13 @@ def test_every_page_is_linked() -> None:
 
 def make_targets() -> frozenset[str]:
     """What the Makefile explains in its help."""
-    return frozenset(re.findall(r"^([a-z]+):.*## ", (TREE / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    return frozenset(re.findall(r"^([a-z0-9]+):.*## ", (TREE / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def named(page: Page, command: str) -> frozenset[str]:
     """The first words behind a command wherever the page has it as code."""
     return frozenset(
-        word for code in page.code for word in re.findall(rf"(?:^|[ =]){re.escape(command)} ([a-z]+)\b", code)
+        word for code in page.code for word in re.findall(rf"(?:^|[ =]){re.escape(command)} ([a-z0-9]+)\b", code)
     )
 
 
