@@ -66,6 +66,7 @@ class Actuator:
         self._file_debounce = Debounce(_file_pace(self._patience))
         self._file_text = ""
         self._postponed = False
+        self._failed: Blueprint | None = None
         self._wanted: Desired | None = None
         self._failure = ""
         self._retry_at = self._file_retry_at = clock()
@@ -158,6 +159,7 @@ class Actuator:
     def took_effect(self, plan: Reload) -> None:
         """HAProxy is seen to run what the reload was for."""
         self.reloads += 1
+        self._failed = None
         self._record(plan)
 
     def had_no_effect(self, blueprint: Blueprint, plan: Reload, error: ReloadFailed) -> None:
@@ -188,7 +190,7 @@ class Actuator:
         if self.text_on_disk() == text:
             self._be_level()
             return
-        if self._clock() < self._file_retry_at:
+        if self._clock() < self._file_retry_at or blueprint == self._failed:
             return
         self._file_text = text
         followed = await self._attempt(blueprint, self._applier.follow(text), None)
@@ -196,7 +198,7 @@ class Actuator:
             return
         log.info("config.followed", bytes=len(text), warnings=list(followed.warnings))
         self._be_level()
-        if self._drafts.good is None:
+        if self._drafts.good is None and not self._applier.has_good:
             # No HAProxy has run anything yet; that it accepts the text is the best proof to be had.
             self._drafts.prove(blueprint)
 
@@ -230,6 +232,8 @@ class Actuator:
             self._give_up(blueprint, error, plan)
         except ReloadFailed as error:
             self.reloads_failed += 1
+            if blueprint != self._drafts.good:
+                self._failed = blueprint  # `haproxy -c` takes it, and HAProxy does not: it must not start from that
             self._retry_later(blueprint, error, plan)
         except ReloadPostponed:
             raise

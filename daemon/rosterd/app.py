@@ -50,7 +50,8 @@ async def run(settings_file: Path | None) -> None:
     logs.configure(settings.log.level, settings.log.format)
     sources = Sources(settings_file, settings.proxy.template_file, settings.proxy.state_dir)
     file = ConfigFile(settings.proxy.config_file, settings.proxy.state_dir)
-    controller = _controller(settings, sources, file)
+    notifier = Notifier(os.environ, os.getpid(), time.monotonic)
+    controller = _controller(settings, sources, file, notifier)
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, controller))
@@ -62,11 +63,12 @@ async def run(settings_file: Path | None) -> None:
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
         )
-        await _run_until_stopped(settings, controller, stop)
+        parts = [*_serf_parts(settings, controller), _signs_of_life(notifier, controller)]
+        await _run_until_stopped(controller, parts, stop)
         log.info("daemon.stopped")
 
 
-def _controller(settings: Settings, sources: Sources, file: ConfigFile) -> Controller:
+def _controller(settings: Settings, sources: Sources, file: ConfigFile, notifier: Notifier) -> Controller:
     proxy = settings.proxy
     master = Master(HAProxySocket(proxy.master_socket, proxy.answer_timeout_s), proxy.reload_timeout_s)
     clock = time.monotonic
@@ -76,7 +78,7 @@ def _controller(settings: Settings, sources: Sources, file: ConfigFile) -> Contr
         drafts=drafts,
         edits=Edits(drafts, sources),
         runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
-        notifier=Notifier(os.environ, os.getpid(), clock),
+        notifier=notifier,
         actuator=Actuator(drafts=drafts, file=file, applier=applier, clock=clock, jitter=random.SystemRandom().random),
         clock=clock,
     )
@@ -100,11 +102,13 @@ def _blueprint_or_none(settings: Settings, template: Template) -> Blueprint | No
     return None
 
 
-async def _run_until_stopped(settings: Settings, controller: Controller, stop: asyncio.Event) -> None:
-    """Run loop, listener and seeds; a part that ends by itself ends the daemon with what it raised."""
+async def _run_until_stopped(
+    controller: Controller, parts_beside: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event
+) -> None:
+    """Run the loop and the parts beside it; one that ends by itself ends the daemon with what it raised."""
     loop_task = asyncio.create_task(controller.run(stop), name="controller")
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    parts = [loop_task, *(asyncio.create_task(part, name="serf") for part in _serf_parts(settings, controller))]
+    parts = [loop_task, *(asyncio.create_task(part) for part in parts_beside)]
     try:
         done, _ = await asyncio.wait([*parts, stopped], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -113,6 +117,16 @@ async def _run_until_stopped(settings: Settings, controller: Controller, stop: a
             task.result()
     finally:
         await _end([*parts, stopped])
+
+
+async def _signs_of_life(notifier: Notifier, controller: Controller) -> None:
+    """Tell the service manager that the loop turns, as often as it wants to know; where it does not, do nothing."""
+    if not notifier.alive_every_s:
+        await asyncio.Event().wait()
+    while True:
+        if controller.turns():
+            notifier.alive()
+        await asyncio.sleep(notifier.alive_every_s)
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -53,6 +53,9 @@ BEGIN_WITHIN_S = 5.0
 """How long a starting daemon that has seen one side waits for the other, HAProxy (whose servers it should inherit) or
 the agent's first reply, while there is a file that HAProxy can start from."""
 
+TURN_ANSWERS = 20
+"""So many answers of HAProxy a turn may wait for, at most."""
+
 AFTER_BUG_S = 1.0
 """How long the loop rests after an exception that nobody foresaw."""
 
@@ -90,7 +93,9 @@ class Controller:
         self._served: Lines = {}
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
+        self._stand_in: Outcome | None = None
         self._plan: Plan | None = None
+        self._turn_since: float | None = None
         self._complete = False
         self._rereads = False
         self._wake = asyncio.Event()
@@ -135,6 +140,14 @@ class Controller:
         """The agent's newest reply; None before the first."""
         return self._observed.snapshot
 
+    def turns(self) -> bool:
+        """Whether the loop goes on: it rests, or a turn has not yet taken longer than all its deadlines together."""
+        if self._turn_since is None:
+            return True
+        proxy = self._drafts.newest.settings.proxy
+        longest = proxy.check_timeout_s + proxy.reload_timeout_s + TURN_ANSWERS * proxy.answer_timeout_s
+        return self._clock() < self._turn_since + longest
+
     def report(self) -> Report:
         """Tell everything worth knowing."""
         observed, actuator = self._observed, self._actuator
@@ -170,6 +183,7 @@ class Controller:
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
             while not stop.is_set():
+                self._turn_since = self._clock()
                 try:
                     await self._turn()
                 except Exception:
@@ -178,9 +192,8 @@ class Controller:
                     self._observed.running = None
                     self._actuator.hold_off()
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
-                else:
-                    self._notifier.alive()
-                    self._notifier.status(self._in_a_line())
+                self._notifier.status(self._in_a_line())
+                self._turn_since = None
                 await self._sleep(stopped)
             self._notifier.stopping()
             await self._leave_level()
@@ -203,8 +216,8 @@ class Controller:
         """Write what the file still lacks: who stops the daemon may stop HAProxy next, and start it from there."""
         if self._outcome is None or not self._actuator.file_lags:
             return
-        if (outcome := self._proven(self._outcome)) is not None:
-            await self._actuator.follow_at_last(outcome.blueprint, outcome.text)
+        if (proven := self._proven(self._outcome, self._clock())) is not None:
+            await self._actuator.follow_at_last(proven.blueprint, proven.text)
 
     async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
         woken = asyncio.create_task(self._wake.wait(), name="wake")
@@ -242,10 +255,11 @@ class Controller:
             self._actuator.cannot_render(blueprint, error)
             self._actuator.rest()
             return
-        if not self._drafts.is_on_trial(blueprint):
-            self._commit(outcome.decision)
-        self._plan = self._planner.plan(blueprint, outcome, now)
-        await self._act(blueprint, outcome)
+        proven = self._proven(outcome, now)
+        if proven is not None:
+            self._commit(proven.decision)
+        self._plan = self._planner.plan(outcome, proven, now)
+        await self._act(outcome, proven)
 
     def _take_edits(self) -> None:
         """Read what was edited, or what somebody asks to be read again."""
@@ -316,6 +330,19 @@ class Controller:
         self._outcome = Outcome.of(observed.table, blueprint, view, now, last)
         return self._outcome
 
+    def _proven(self, outcome: Outcome, now: float) -> Outcome | None:
+        """What should be by the last good settings and template; None when these servers cannot be rendered so."""
+        if not self._drafts.is_on_trial(outcome.blueprint):
+            return outcome
+        good, last = self._drafts.good_or_only, self._stand_in
+        if last is not None and last.is_still_right(outcome.table, good, outcome.view, now):
+            return last
+        try:
+            self._stand_in = Outcome.of(outcome.table, good, outcome.view, now, last)
+        except TemplateError:
+            self._stand_in = None
+        return self._stand_in
+
     @property
     def _by_hand(self) -> Mapping[tuple[str, str], AdminState]:
         """What was set by hand. Who only reloads cannot put a new worker into a drain: it ends with the worker."""
@@ -332,20 +359,24 @@ class Controller:
 
     # --- act ------------------------------------------------------------------------------------------------------
 
-    async def _act(self, blueprint: Blueprint, outcome: Outcome) -> None:
+    async def _act(self, outcome: Outcome, proven: Outcome | None) -> None:
+        """Carry out the plan for `outcome`; `proven` is what should be by what is known to be good."""
+        blueprint = outcome.blueprint
         match self._plan:
             case Reload() as plan:
                 at_once = self._planner.goes_back or (not self._complete and self._observed.snapshot is not None)
                 (self._actuator.want_at_once if at_once else self._actuator.want)(outcome.desired)
-                await self._go_on_meanwhile(outcome, plan)
+                if proven is not None:
+                    step = plan if proven is outcome else self._planner.meanwhile(proven, self._clock())
+                    await self._go_on_meanwhile(proven, step)
                 if self._actuator.is_due:
-                    await self._reload(blueprint, outcome, plan)
+                    await self._reload(outcome, plan)
             case Runtime(actions, waits) as plan:
                 self._actuator.rest()
                 await self._change(actions, waits)
                 if is_settled(plan):
                     self._be_content(blueprint, outcome.decision)
-                if not self._drafts.is_on_trial(blueprint):
+                if proven is outcome:
                     await self._actuator.follow_in_time(blueprint, outcome.text)
             case Nothing():
                 self._be_content(blueprint, outcome.decision)
@@ -356,26 +387,15 @@ class Controller:
                 if self._inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
                     await self._actuator.follow(blueprint, outcome.text)
 
-    async def _go_on_meanwhile(self, outcome: Outcome, plan: Reload) -> None:
+    async def _go_on_meanwhile(self, proven: Outcome, step: Plan) -> None:
         """Do what need not wait for the reload, by what is proven: of a draft nothing is done before it is."""
-        proven = self._proven(outcome)
         running = self._observed.running
-        if proven is None or running is None:
+        if running is None:
             return
-        step: Plan = plan if proven is outcome else self._planner.meanwhile(proven, self._clock())
         if isinstance(step, Runtime | Reload) and (step.actions or step.waits):
             await self._change(step.actions, step.waits)
         if self._drafts.good is not None and proven.desired.structure == running.structure:
             await self._actuator.follow_in_time(proven.blueprint, proven.text)
-
-    def _proven(self, outcome: Outcome) -> Outcome | None:
-        """What should be by the last good settings and template; None when these servers cannot be rendered so."""
-        if not self._drafts.is_on_trial(outcome.blueprint):
-            return outcome
-        try:
-            return Outcome.of(outcome.table, self._drafts.good_or_only, outcome.view, self._clock())
-        except TemplateError:
-            return None
 
     async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> None:
         """Have the running worker change servers, and look what came of it."""
@@ -403,13 +423,15 @@ class Controller:
         else:
             self._observer.look_soon()
 
-    async def _reload(self, blueprint: Blueprint, outcome: Outcome, plan: Reload) -> None:
+    async def _reload(self, outcome: Outcome, plan: Reload) -> None:
+        blueprint = outcome.blueprint
         # What wakes us from here on belongs to the next reload.
         cause, self._cause = self._cause, journal.Cause()
         self._planner.expect_new_worker()
         applied = await self._actuator.reload(blueprint, outcome.text, plan)
         if applied is None:
             self._cause = cause
+            self._hand.try_again()
             self._observer.look_at_once()
             self.wake("failure")
             return

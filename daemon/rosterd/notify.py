@@ -3,7 +3,7 @@
 Rules:
 
 - Without NOTIFY_SOCKET in the environment nothing is told.
-- Told once: a state or a status that has not changed is no news. A sign of life is told as often as half its deadline.
+- Told once: a state or a status that has not changed is no news. A sign of life is no state.
 - A manager that does not listen costs nothing: datagrams that cannot be sent are dropped.
 
 Source: sd_notify(3). The protocol is one datagram of KEY=VALUE lines, less than what a library for it would cost.
@@ -24,9 +24,9 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str], pid: int, clock: Callable[[], float]) -> None:
         """Take address and deadline from the environment of the process `pid`; `clock` is monotonic seconds."""
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
-        self._alive_every_s = _watchdog_s(environ, pid) / 2
+        self.alive_every_s = _watchdog_s(environ, pid) / 2
+        """How often `alive` should be told; 0 for never."""
         self._clock = clock
-        self._alive_at = -float("inf")
         self._state = ""
         self._status = ""
 
@@ -50,10 +50,7 @@ class Notifier:
 
     def alive(self) -> None:
         """The loop turns."""
-        now = self._clock()
-        if self._alive_every_s and now >= self._alive_at + self._alive_every_s:
-            self._alive_at = now
-            self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1")
 
     def _enter(self, state: str) -> None:
         if state != self._state:

@@ -53,8 +53,13 @@ def _others(found: Mapping[str, RunningServer], backend: Backend) -> Iterator[Ru
 
 
 def _is_by_hand(server: RunningServer) -> bool:
-    """Our own drain is weight 0, and our own maintenance has weight 0 too."""
-    return server.state is AdminState.DRAIN or (server.state is AdminState.MAINT and server.weight > 0)
+    """Our own drain is weight 0, and our own maintenance has weight 0 too.
+
+    A server that HAProxy has just added is in maintenance with its weight until the next command, its check still off.
+    """
+    if server.state is AdminState.MAINT:
+        return server.weight > 0 and not (server.check_off and not server.checked)
+    return server.state is AdminState.DRAIN
 
 
 def _awaits_check(server: RunningServer) -> bool:

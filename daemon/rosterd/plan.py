@@ -122,16 +122,18 @@ def _as_in_file(server: Server) -> Server:
 
 
 def _all_reasons(desired: Desired, running: Running) -> Iterator[Reason]:
-    yield from _structure_reason(desired, running)
+    yield from structure_reasons(desired, running)
     for backend in desired.backends:
         # HAProxy leaves a backend without servers out of `show servers state`.
         yield from _server_reasons(backend, running.backends.get(backend.service, {}))
 
 
-def _structure_reason(desired: Desired, running: Running) -> Iterator[Reason]:
-    if desired.structure != running.structure:
-        was = running.structure or "unknown"
-        yield Reason(ReasonKind.STRUCTURE, f"template or settings: {was} to {desired.structure}")
+def structure_reasons(desired: Desired, running: Running) -> tuple[Reason, ...]:
+    """Why HAProxy has to be reloaded whatever its servers are; none when it runs this template with these settings."""
+    if desired.structure == running.structure:
+        return ()
+    was = running.structure or "unknown"
+    return (Reason(ReasonKind.STRUCTURE, f"template or settings: {was} to {desired.structure}"),)
 
 
 def _server_reasons(backend: Backend, running: Mapping[str, RunningServer]) -> Iterator[Reason]:
@@ -167,7 +169,7 @@ class _Step:
     def __init__(self, desired: Desired, running: Running, means: Means) -> None:
         self.actions: list[Action] = []
         self.waits: list[Wait] = []
-        self.reasons = list(_structure_reason(desired, running))
+        self.reasons = list(structure_reasons(desired, running))
         self._is_other_structure = bool(self.reasons)
         self._desired = desired
         self._running = running
@@ -226,14 +228,18 @@ class _Step:
             self.reasons.append(Reason(ReasonKind.SERVER_CHANGED, detail))
         if server.endpoint != (found.address, found.port):
             self._act(SetEndpoint(service, name, server.address, server.port))
+        weight = found.weight
+        if found.check_off and not found.checked and weight > 0:  # added, and the rest of that was cut off
+            self._act(SetWeight(service, name, 0))
+            weight = 0
         state = state_in_haproxy(server)
         if found.state is not state:
             self._act(SetState(service, name, state))
         if found.check_off:
             self._act(EnableChecks(service, name))
-        if found.weight == server.weight:
+        if weight == server.weight:
             return
-        if found.weight == 0 and _takes_traffic(server) and not found.checked:
+        if weight == 0 and _takes_traffic(server) and not found.checked:
             self.waits.append(Wait(service, name, FIRST_CHECK))
             if self._is_put_off((service, name)):
                 self._act(SetState(service, name, AdminState.MAINT))

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from rosterd import journal
 from rosterd.actuator import Actuator
-from rosterd.blueprint import Blueprint, Drafts
-from rosterd.model import Desired, Nothing, Plan, Reason, ReasonKind, Reload
+from rosterd.blueprint import Drafts
+from rosterd.model import Desired, Nothing, Plan, Reason, ReasonKind, Reload, Running
 from rosterd.observed import Observed
 from rosterd.observer import Observer
 from rosterd.outcome import Outcome
-from rosterd.plan import Means, compare, is_settled, without_drains_by_hand
+from rosterd.plan import Means, compare, is_settled, structure_reasons, without_drains_by_hand
 from rosterd.runtime import RuntimeHand
 from rosterd.server_lines import differ_beside_servers, lacks_servers
 
@@ -26,6 +26,8 @@ CHECK_LATE_S = 0.05
 
 EFFECTS_TOLD = 3
 """How many differences that a reload left an error names."""
+
+OTHER_TEXT = Reason(ReasonKind.STRUCTURE, "template or settings: another text for the same servers")
 
 
 class Planner:
@@ -44,22 +46,30 @@ class Planner:
         self._actuator = actuator
         self._level: Desired | None = None
 
-    def plan(self, blueprint: Blueprint, outcome: Outcome, now: float) -> Plan | None:
-        """What must be done; None while it is not known what HAProxy runs."""
-        self._note_passages(blueprint, outcome, now)
-        plan = self._next(blueprint, outcome, now)
-        self._observed.note_plan(plan)
+    def plan(self, outcome: Outcome, proven: Outcome | None, now: float) -> Plan | None:
+        """What must be done; None while it is not known what HAProxy runs.
+
+        `proven` is what should be by what is known to be good: `outcome` itself, unless that is a draft's. A draft that
+        needs a new worker has nothing done for it before: its plan is a reload without actions.
+        """
+        if reasons := self._reasons_of_draft(outcome, proven):
+            plan: Plan | None = Reload(reasons)
+        else:
+            self._note_passages(outcome, now)
+            plan = self._next(outcome, now)
+            if proven is not outcome and isinstance(plan, Reload):
+                plan = Reload(plan.reasons)
+            self._observed.note_plan(plan)
         self._tell_drift(plan, outcome)
         return plan
 
-    def meanwhile(self, outcome: Outcome, now: float) -> Plan:
-        """What the good blueprint asks for while a draft waits for its reload: nothing of a draft is done before."""
+    def meanwhile(self, proven: Outcome, now: float) -> Plan:
+        """What the good blueprint asks for while a draft waits for its reload."""
         running = self._observed.running
-        good = outcome.blueprint
         if running is None:
             return Nothing()
-        self._note_passages(good, outcome, now)
-        plan = compare(outcome.desired, running, self._means(good, running.pid, now))
+        self._note_passages(proven, now)
+        plan = self._compare(proven, running, now)
         self._observed.note_plan(plan)
         return plan
 
@@ -77,13 +87,26 @@ class Planner:
             return "it still differs: " + "; ".join(reason.detail for reason in left.reasons[:EFFECTS_TOLD])
         return ""
 
-    def _note_passages(self, blueprint: Blueprint, outcome: Outcome, now: float) -> None:
-        if blueprint.settings.proxy.apply == "reload":
+    def _reasons_of_draft(self, outcome: Outcome, proven: Outcome | None) -> tuple[Reason, ...]:
+        """Why a draft needs a new worker; nothing for what is no draft, or what servers alone can bring about."""
+        running = self._observed.running
+        if running is None or proven is outcome or self.goes_back:
+            return ()
+        if reasons := structure_reasons(outcome.desired, running):
+            return reasons
+        # The digest sees sample servers only; the text of a new template may differ with the real ones.
+        if proven is None or proven.desired.structure != outcome.desired.structure:
+            return ()  # HAProxy runs the draft already
+        is_other = differ_beside_servers(proven.text, outcome.text) or _lacks_servers(outcome)
+        return (OTHER_TEXT,) if is_other else ()
+
+    def _note_passages(self, outcome: Outcome, now: float) -> None:
+        if outcome.blueprint.settings.proxy.apply == "reload":
             self._observed.forget_passages()
         elif self._observed.running is not None:
             self._observed.note_passages(outcome.desired, now)
 
-    def _next(self, blueprint: Blueprint, outcome: Outcome, now: float) -> Plan | None:
+    def _next(self, outcome: Outcome, now: float) -> Plan | None:
         if self.goes_back:
             return Reload((Reason(ReasonKind.STRUCTURE, "back to the last good settings and template"),))
         running = self._observed.running
@@ -91,36 +114,34 @@ class Planner:
             # It listens elsewhere, or its worker hangs: a worker made from the file answers where we ask.
             detail = "HAProxy runs, but does not answer on proxy.runtime_socket"
             return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._observer.is_deaf else None
-        plan = compare(outcome.desired, running, self._means(blueprint, running.pid, now))
-        if is_settled(plan) and blueprint != self._drafts.good and self._has_other_text(outcome):
-            # The digest sees sample servers only; the text of a new template may differ with the real ones. That the
-            # file lags behind changes of servers is nothing to reload for.
-            return Reload((Reason(ReasonKind.STRUCTURE, "template or settings: another text for the same servers"),))
+        plan = self._compare(outcome, running, now)
+        if is_settled(plan) and outcome.blueprint != self._drafts.good and self._has_other_text(outcome):
+            return Reload((OTHER_TEXT,))
         return plan
 
     def _has_other_text(self, outcome: Outcome) -> bool:
+        """Whether HAProxy may run another text than this, as far as a file tells that may lag behind in its servers."""
         if not self._actuator.has_file:
             return False
         on_disk = self._actuator.text_on_disk()
-        if on_disk is None or differ_beside_servers(on_disk, outcome.text):
-            return True
-        backends = outcome.desired.backends
-        return lacks_servers(
-            outcome.text, ((each.service, server.name) for each in backends for server in each.servers)
-        )
+        return on_disk is None or differ_beside_servers(on_disk, outcome.text) or _lacks_servers(outcome)
 
-    def _means(self, blueprint: Blueprint, pid: int, now: float) -> Means | None:
-        proxy = blueprint.settings.proxy
-        if proxy.apply == "reload" or self._hand.is_lame:
-            return None
-        return Means(
+    def _compare(self, outcome: Outcome, running: Running, now: float) -> Plan:
+        proxy = outcome.blueprint.settings.proxy
+        if proxy.apply == "reload":
+            return compare(outcome.desired, running, None)
+        if self._hand.is_lame:
+            # What no file can say would be a reason to reload for ever.
+            return compare(without_drains_by_hand(outcome.desired), running, None)
+        means = Means(
             now,
             drain_s=proxy.drain_timeout_s,
             departed=self._observed.departed,
             unchecked=self._observed.unchecked,
-            refused=self._hand.refused_by(pid),
+            refused=self._hand.refused_by(running.pid),
             check_s=proxy.check_spread_s + CHECK_LATE_S,
         )
+        return compare(outcome.desired, running, means)
 
     def _tell_drift(self, plan: Plan | None, outcome: Outcome) -> None:
         """Say that HAProxy has gone away from what it ran already, with nothing else wanted than then."""
@@ -130,3 +151,9 @@ class Planner:
             if self._level == outcome.desired:
                 journal.tell_drift(plan)
             self._level = None
+
+
+def _lacks_servers(outcome: Outcome) -> bool:
+    """Whether the text leaves out servers that it should have."""
+    wanted = ((each.service, server.name) for each in outcome.desired.backends for server in each.servers)
+    return lacks_servers(outcome.text, wanted)

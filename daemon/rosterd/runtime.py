@@ -45,6 +45,10 @@ class RuntimeHand:
         """HAProxy was reloaded: try again."""
         self._failures = 0
 
+    def try_again(self) -> None:
+        """HAProxy could not be reloaded instead: one more try may do."""
+        self._failures = min(self._failures, MOST_FAILURES - 1)
+
     def refused_by(self, pid: int) -> Mapping[Action, str]:
         """What the worker with this pid refused, and its words."""
         return self._refused if pid == self._pid else {}

@@ -23,15 +23,20 @@ from rosterd.model import (
     AdminState,
     Backend,
     CutSessions,
+    Desired,
     EnableChecks,
+    Nothing,
     RemoveServer,
     RunningServer,
+    Runtime,
     Server,
     SetEndpoint,
     SetState,
     SetWeight,
 )
-from rosterd.proxy.actions import Busy, Done, Refused, Result
+from rosterd.observed import Observed
+from rosterd.plan import Means, compare
+from rosterd.proxy.actions import Busy, Done, Refused, Result, lines_of
 from rosterd.proxy.commands import OBSERVE_WITH_SESSIONS
 from rosterd.proxy.socket import HAProxySocket, carry_out, observe
 from rosterd.render import compile_template, render
@@ -210,6 +215,34 @@ async def test_a_check_that_nobody_switched_on_is_seen(real: HAProxyProcess, web
     assert (found.check_off, found.checked) == (True, False)
     assert await told(real, EnableChecks("nodes", "web")) == [Done()]
     assert (await until_checked(real)).check_off is False
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_an_addition_that_is_cut_short_is_made_good(real: HAProxyProcess, web: WebServer, cut: int) -> None:
+    """After each of its lines: it is nobody's hand, has no weight before its check, and serves in the end."""
+    server = server_at(web.address, web.port)
+    line = f"    server web {web.address}:{web.port} id 7 check inter 1s\n"
+    wanted = Desired("first", (Backend("nodes", (server,)),), f"backend nodes\n{line}")
+    lines = lines_of(AddServer("nodes", server, CHECK))
+    assert len(lines) == 4
+    for one in lines[:cut]:
+        real.ask(one)
+    observed, found = Observed(0), None
+    for _ in range(300):
+        running = await observe(runtime_of(real))
+        observed.see(running)
+        assert observed.by_hand == {}
+        found = running.backends["nodes"]["web"]
+        assert found.checked or found.weight == 0 or found.state is AdminState.MAINT
+        plan = compare(wanted, running, Means())
+        if isinstance(plan, Nothing):
+            break
+        assert isinstance(plan, Runtime)
+        if plan.actions:
+            assert all(result == Done() for result in await told(real, *plan.actions))
+        await asyncio.sleep(0.01)
+    assert found is not None
+    assert (found.weight, found.state, found.up) == (server.weight, AdminState.READY, True)
 
 
 async def test_a_check_that_was_put_off_comes_at_once_when_the_server_is_added_anew(

@@ -119,6 +119,51 @@ def test_a_draft_changes_nothing_before_it_is_proven(tmp_path: Path) -> None:
         balancer.wait_served(*webs, late)
 
 
+def test_a_draft_whose_text_depends_on_servers_is_reloaded(tmp_path: Path) -> None:
+    """The digest is the same, for it sees sample servers: an option that only servers of a certain weight have."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        text = balancer.template.read_text()
+        option = "{% if server.weight == 77 %} maxqueue 9{% endif %}"
+        balancer.template.write_text(text.replace(" id {{ server.id }}", f" id {{{{ server.id }}}}{option}"))
+        balancer.daemon.wait_event("edit.taken")
+        balancer.wait_content()
+        reloads, mark = balancer.daemon.status()["reloads"], balancer.daemon.mark()
+        service = {"name": "nodes", "match": {"role": "backend"}, "weight": 77}
+        with balancer.traffic(rate=200):
+            balancer.write_settings({"services": [service]})
+            balancer.until(lambda: "maxqueue 9" in balancer.haproxy.config.read_text(), "the text with the option")
+            balancer.until(lambda: balancer.running_server(web.name).weight == 77, "the weight")  # type: ignore[union-attr]
+            balancer.wait_content()
+        assert balancer.daemon.status()["reloads"] == reloads + 1
+        assert balancer.daemon.events("servers.changed", mark) == []
+        balancer.remove(web)
+
+
+def test_haproxy_never_starts_from_what_it_could_not_load(tmp_path: Path) -> None:
+    """A port on an address that is not here: `haproxy -c` takes it, the reload fails, and then HAProxy dies."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        assert balancer.daemon.end() == 0
+        bind = balancer.settings["proxy"]["http_bind"]
+        balancer.write_settings({"proxy": {"http_bind": f"{bind},203.0.113.1:8080"}})
+        mark = balancer.daemon.mark()
+        balancer.daemon.start()
+        balancer.daemon.wait_event("apply.failed", mark)
+        balancer.kill_haproxy()
+        balancer.daemon.wait_event("proxy.lost", mark)
+        throughout(lambda: "203.0.113.1" not in balancer.haproxy.config.read_text(), 2, "a file without that address")
+        balancer.haproxy.start()
+        balancer.write_settings()
+        balancer.wait_served(web)
+        balancer.wait_ready()
+        balancer.remove(web)
+
+
 def test_changes_of_servers_alone_need_no_reload(tmp_path: Path) -> None:
     """Not by an edit, and not by a restart of the daemon while the file still lags behind."""
     slow = {"file_quiet_s": 60, "file_longest_s": 60}

@@ -169,6 +169,15 @@ class TestByHand:
             ("nodes", "theirs_too"): AdminState.DRAIN,
         }
 
+    def test_a_server_that_was_just_added_is_nobodys_hand(self) -> None:
+        """HAProxy puts it into maintenance until the next command; its check is still off, and has never spoken."""
+        fresh = RunningServer(
+            "web", 1, IPv4Address("10.0.0.1"), 80, 100, AdminState.MAINT, up=False, checked=False, check_off=True
+        )
+        observed = Observed(0)
+        observed.see(Running("2.6", 1, "digest", {"nodes": {"web": fresh}}, {}))
+        assert observed.by_hand == {}
+
     def test_it_is_over_when_it_is_taken_back(self) -> None:
         """On the same worker, what HAProxy shows is all there is."""
         observed = Observed(0)

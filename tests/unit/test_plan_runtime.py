@@ -104,6 +104,18 @@ def test_an_addition_that_was_cut_short() -> None:
     assert waits(plan) == [("web-1", FIRST_CHECK)]
 
 
+def test_an_addition_that_was_cut_short_with_its_weight() -> None:
+    """HAProxy has added it with the weight of its line, and heard no more: it must not serve before its check."""
+    fresh = shown(server(1), state=MAINT, up=False, checked=False, check_off=True)
+    plan = compare(desired(server(1)), running(fresh), Means())
+    assert actions(plan) == [
+        SetWeight("nodes", "web-1", 0),
+        SetState("nodes", "web-1", READY),
+        EnableChecks("nodes", "web-1"),
+    ]
+    assert waits(plan) == [("web-1", FIRST_CHECK)]
+
+
 def test_a_first_check_that_was_put_off() -> None:
     """It should have begun long ago: the server is added anew, which is how to have a check at once."""
     idle, key = running(shown(server(1), weight=0, checked=False)), ("nodes", "web-1")

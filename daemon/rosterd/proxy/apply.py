@@ -96,6 +96,14 @@ class Applier:
             if held is not None:
                 try_new_binds(text, held, self._file.path)
 
+    @property
+    def has_good(self) -> bool:
+        """Whether a HAProxy was ever seen to run what we wrote; so it counts when that cannot be read."""
+        try:
+            return self._file.read_good() is not None
+        except ConfigFileError:
+            return True
+
     async def has_worker(self) -> bool:
         """Whether the master answers and has a worker."""
         try:

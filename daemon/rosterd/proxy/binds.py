@@ -29,6 +29,7 @@ _ENDPOINT = re.compile(
 _MOST_PORTS = 100
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTENS = "0A"
+_ACCEPT_S = 0.2
 
 _Endpoint: TypeAlias = tuple[IPv4Address | IPv6Address, int]
 
@@ -79,10 +80,27 @@ def _is_taken(endpoint: _Endpoint) -> bool:
             trial.bind((str(address), port))
             trial.listen(1)
     except PermissionError:
-        return any(_overlap(endpoint, other) for other in _listeners(address.version))
+        return _is_listed(endpoint)
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False
+
+
+def _is_listed(endpoint: _Endpoint) -> bool:
+    """Whether somebody listens there, by the kernel's tables; one that listens on all of IPv6 may have IPv4 as well."""
+    address, port = endpoint
+    if any(_overlap(endpoint, other) for other in _listeners(address.version)):
+        return True
+    both = address.version == 4 and (IPv6Address("::"), port) in set(_listeners(6))
+    return both and _accepts("127.0.0.1" if address.is_unspecified else str(address), port)
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_ACCEPT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _listeners(version: int) -> Iterator[_Endpoint]:
