@@ -82,9 +82,10 @@ def _make_base(engine: Engine, say: Callable[[str], None]) -> None:
 def debian_mirror(sources: Sequence[Path] = _SOURCES) -> str:
     """The mirror that this machine's apt uses: its first http address; Debian's own where it has none."""
     for path in sources:
-        if path.suffix not in (".list", ".sources"):
+        if path.suffix not in (".list", ".sources") or not path.is_file():
             continue
-        for word in path.read_text(encoding="utf-8", errors="replace").split():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for word in (word for line in lines for word in line.partition("#")[0].split()):
             if word.startswith(("http://", "https://")):
                 return word.rstrip("/")
     return DEFAULT_MIRROR

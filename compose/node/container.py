@@ -8,6 +8,7 @@ Places and keys are named by the environment, as compose/Dockerfile sets it. Rul
 - The cluster's keys lie on a volume that all nodes share. Whoever comes first makes them; of two who come at once one
   wins and both use its keys. The RPC key never leaves the container.
 - NODE, the name that people know the node by, is the container's host name unless it is given.
+- A container on several networks says by NODE_HOST, its name on one of them, at which address its agent is a member.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ def prepare(environ: Mapping[str, str]) -> dict[str, str]:
     """Make directories and keys that are missing; the environment that the node's programs get.
 
     Raises:
-        OSError: a place cannot be written, named by the error.
+        OSError: a place cannot be written, named by the error; or NODE_HOST does not resolve.
     """
     Path(environ["NODE_LOGS"]).mkdir(parents=True, exist_ok=True)
     for variable in (*SHARED_KEYS, *OWN_KEYS):
         if environ.get(variable):
             make_key(Path(environ[variable]))
-    return {**environ, "NODE": environ.get("NODE") or socket.gethostname()}
+    own = {"NODE": environ.get("NODE") or socket.gethostname()}
+    if environ.get("NODE_HOST"):
+        own["NODE_ADDRESS"] = socket.gethostbyname(environ["NODE_HOST"])
+    return {**environ, **own}
 
 
 def make_key(path: Path) -> None:

@@ -73,6 +73,11 @@ class TestPrepare:
         assert prepare(self.environ(tmp_path, NODE="ha"))["NODE"] == "ha"
         assert prepare(self.environ(tmp_path, NODE=""))["NODE"] == socket.gethostname()
 
+    def test_the_address_of_its_agent(self, tmp_path: Path) -> None:
+        """That of the name which says on which network; none where there is but one."""
+        assert prepare(self.environ(tmp_path, NODE_HOST="localhost"))["NODE_ADDRESS"] == "127.0.0.1"
+        assert "NODE_ADDRESS" not in prepare(self.environ(tmp_path))
+
     def test_a_place_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
         """The error has its path."""
         environ = self.environ(tmp_path, SERF_ENCRYPT_KEY_FILE=str(tmp_path / "nowhere" / "key"))
@@ -148,7 +153,7 @@ class TestHealthy:
         """Its status is told."""
         assert problem_with(f"http://127.0.0.1:{port}/readyz") == f"http://127.0.0.1:{port}/readyz: status 503"
 
-    @pytest.mark.parametrize("scheme", ["http", "tcp"])
-    def test_one_that_is_not_there(self, scheme: str) -> None:
+    @pytest.mark.parametrize(("scheme", "why"), [("http", "refused"), ("tcp", "nobody listens")])
+    def test_one_that_is_not_there(self, scheme: str, why: str) -> None:
         """Why, in words."""
-        assert "refused" in problem_with(f"{scheme}://127.0.0.1:9/")
+        assert why in problem_with(f"{scheme}://127.0.0.1:9/")
