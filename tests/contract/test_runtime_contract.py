@@ -315,8 +315,9 @@ class TestSameAsInTheFile:
         {"status", "lastchg", "downtime", "check_status", "check_code", "check_duration", "last_chk", "check_desc"}
         | {"chkdown", "chkfail", "hanafail", "act", "bck", "check_health", "agg_server_status", "throttle"}
         | {"agg_server_check_status", "agg_check_status", "stot", "lastsess", "qtime", "ctime", "rtime", "ttime"}
+        | {"srid"}
     )
-    """What tells the past, not the configuration."""
+    """What tells the past, not the configuration; `srid` counts, from 3.0 on, how often a name was given anew."""
 
     @pytest.mark.parametrize("server_options", ["", " backup maxqueue 9 send-proxy pool-max-conn 5"])
     async def test_field_by_field(self, tmp_path: Path, web: WebServer, server_options: str) -> None:
