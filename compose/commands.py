@@ -34,7 +34,7 @@ class CommandResult:
 async def run_serf(environ: Mapping[str, str], command: str, *arguments: str) -> CommandResult:
     """Run a `serf` command against the node's agent, such as `members`."""
     rpc = f"-rpc-addr={environ['SERF_RPC_ADDRESS']}"
-    return await _run([find_program("serf"), command, rpc, *arguments], _with_rpc_key(environ))
+    return await run([find_program("serf"), command, rpc, *arguments], _with_rpc_key(environ))
 
 
 async def set_serf_tags(environ: Mapping[str, str], tags: Mapping[str, str]) -> None:
@@ -52,12 +52,12 @@ async def set_serf_tags(environ: Mapping[str, str], tags: Mapping[str, str]) -> 
 async def run_supervisorctl(environ: Mapping[str, str], *arguments: str) -> CommandResult:
     """Ask the node's supervisord, such as `restart rosterd` or `status`."""
     configuration = str(HOME / "compose" / "node" / "supervisord.conf")
-    return await _run([find_program("supervisorctl"), "-c", configuration, *arguments], environ)
+    return await run([find_program("supervisorctl"), "-c", configuration, *arguments], environ)
 
 
 async def run_rosterd(environ: Mapping[str, str], *arguments: str) -> CommandResult:
     """Run a `rosterd` command with the settings of a balancer, such as `status --json`."""
-    return await _run([sys.executable, "-m", "rosterd", *arguments], environ)
+    return await run([sys.executable, "-m", "rosterd", *arguments], environ)
 
 
 def _with_rpc_key(environ: Mapping[str, str]) -> dict[str, str]:
@@ -66,7 +66,8 @@ def _with_rpc_key(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "SERF_RPC_AUTH": key}
 
 
-async def _run(command: list[str], environ: Mapping[str, str]) -> CommandResult:
+async def run(command: list[str], environ: Mapping[str, str], deadline_s: float = COMMAND_DEADLINE_S) -> CommandResult:
+    """Run a command to its end. ClusterError when it does not end in time; it is killed then."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environ,
@@ -75,10 +76,10 @@ async def _run(command: list[str], environ: Mapping[str, str]) -> CommandResult:
         stderr=subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(COMMAND_DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             stdout, stderr = await process.communicate()
     except TimeoutError:
-        raise ClusterError(f"{' '.join(command)}: no end after {COMMAND_DEADLINE_S:g} s") from None
+        raise ClusterError(f"{' '.join(command)}: no end after {deadline_s:g} s") from None
     finally:
         if process.returncode is None:
             process.kill()

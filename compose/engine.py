@@ -5,7 +5,6 @@ Both `docker compose` (a plugin) and `docker-compose` (1.29 and newer) will do; 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from compose import commands
 from compose.model import HOME, ClusterError
 
 if TYPE_CHECKING:
@@ -82,27 +82,13 @@ class Engine:
         """Run a command; its standard output.
 
         Raises:
-            EngineError: it failed, or did not end in time.
+            EngineError: it failed.
+            ClusterError: it did not end in time.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(deadline_s):
-                stdout, stderr = await process.communicate()
-        except TimeoutError:
-            raise EngineError(f"{' '.join(command)}: no end after {deadline_s:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise EngineError(f"{' '.join(command)}: {stderr.decode(errors='replace').strip()}")
-        return stdout.decode(errors="replace")
+        ended = await commands.run(command, self.environ, deadline_s)
+        if ended.code:
+            raise EngineError(f"{' '.join(command)}: {ended.stderr.strip()}")
+        return ended.stdout
 
 
 def collector_of(project: str) -> str:

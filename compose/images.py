@@ -33,7 +33,6 @@ SUITE = "trixie"
 PYTHON = "3.13"
 WHEELS = HOME / "compose" / "wheels"
 LOCKS = ("balancer.lock", "webapp.lock")
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 NEEDLESS = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 """What a slim image leaves out."""
 
@@ -80,7 +79,11 @@ def _make_base(engine: Engine, say: Callable[[str], None]) -> None:
 
 
 def debian_mirror(sources: Sequence[Path] = _SOURCES) -> str:
-    """The mirror that this machine's apt uses: its first http address; Debian's own where it has none."""
+    """The mirror that this machine's apt uses: its first http address.
+
+    Raises:
+        EngineError: apt has none.
+    """
     for path in sources:
         if path.suffix not in (".list", ".sources") or not path.is_file():
             continue
@@ -88,7 +91,7 @@ def debian_mirror(sources: Sequence[Path] = _SOURCES) -> str:
         for word in (word for line in lines for word in line.partition("#")[0].split()):
             if word.startswith(("http://", "https://")):
                 return word.rstrip("/")
-    return DEFAULT_MIRROR
+    raise EngineError(f"{BASE}: cannot be pulled, and apt's sources name no mirror to make it from")
 
 
 def _fetch_wheels(say: Callable[[str], None]) -> None:
