@@ -280,6 +280,7 @@ class Balancer:
             "serf": {
                 "rpc_address": f"{self.address}:{RPC_PORT}",
                 "seed_interval_s": 0.5,
+                "exchange_interval_s": 1.0,
                 "request_timeout_s": 1.0,
                 "backoff_longest_s": 1.0,
             },

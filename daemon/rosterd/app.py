@@ -34,6 +34,7 @@ from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import parse_seed
+from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
 from rosterd.settings import Settings, load
 from rosterd.sources import Sources
@@ -151,6 +152,14 @@ def _serf_parts(settings: Settings, controller: Controller) -> Iterator[Coroutin
         auth_key=auth_key,
         timing=timing,
         listener=controller,
+        rng=random.SystemRandom(),
+    ).run()
+    yield TableExchange(
+        address=serf.host_port,
+        auth_key=auth_key,
+        interval=serf.exchange_interval_s,
+        timeout=timing.join_timeout,
+        latest=controller.latest_snapshot,
         rng=random.SystemRandom(),
     ).run()
     if serf.seeds:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rosterd.errors import SerfAuthRefused, SerfRefused, SerfUnreachable
+from rosterd.model import MemberRecord, Snapshot
 from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import Seed
-from rosterd.serf.seeds import SeedKeeper, join
+from rosterd.serf.exchange import TableExchange
+from rosterd.serf.join import join
+from rosterd.serf.seeds import SeedKeeper
 from tests.contract.serf_wires import FakeWire, Heard, RealWire, Wire
 from tests.loopback import free_port
 
@@ -230,4 +233,24 @@ async def test_missing_seeds_are_joined_and_dead_ones_do_not_hold_them_up(wire: 
         task = group.create_task(keeper.run())
         row = await heard.until(lambda: heard.record("web9"), PATIENT_S)
         assert ip_address(row.address) == ip_address(host)
+        task.cancel()
+
+
+async def test_comparing_tables_with_a_member_brings_in_whom_it_knows(wire: Wire) -> None:
+    """What gossip lost comes over TCP, although other members of the table do not answer."""
+    await wire.start()
+    host, port = await wire.stranger("web9")
+    alive = ((ip_address(host), port), *((ip_address("127.0.0.1"), free_port()) for _ in range(3)))
+    table = tuple(MemberRecord(b"n%d" % n, at.packed, port, {}, b"alive") for n, (at, port) in enumerate(alive))
+    async with listening(wire) as heard, asyncio.TaskGroup() as group:
+        exchange = TableExchange(
+            address=wire.rpc_address,
+            auth_key=None,
+            interval=0.02,
+            timeout=PATIENT_S,
+            latest=lambda: Snapshot(table, 0),
+            rng=random.Random(1),  # noqa: S311  a seeded test
+        )
+        task = group.create_task(exchange.run())
+        await heard.until(lambda: heard.status("web9") == "alive", PATIENT_S)
         task.cancel()

@@ -52,6 +52,8 @@ ADAPTERS = frozenset(
         "rosterd.proxy.socket",
         "rosterd.serf",
         "rosterd.serf.client",
+        "rosterd.serf.exchange",
+        "rosterd.serf.join",
         "rosterd.serf.seeds",
         "rosterd.sources",
         "rosterd.watch",

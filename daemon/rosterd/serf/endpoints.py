@@ -1,4 +1,4 @@
-"""Which seeds are missing from the cluster. Pure: names are resolved and the agent is asked in `seeds`.
+"""Where nodes gossip, and which seeds are missing from the cluster. Pure: `seeds` resolves names and asks the agent.
 
 A seed is a host with a gossip port, as the settings give it. What it resolves to are endpoints; an endpoint is missing
 when no alive member gossips there. The local agent is a member too, so a seed that names this very node never is.
@@ -73,6 +73,12 @@ def _is_v6(text: str) -> bool:
         return isinstance(ip_address(text), IPv6Address)
     except ValueError:
         return False
+
+
+def text_of(endpoint: Endpoint) -> str:
+    """Return the endpoint as a `join` takes it: host:port, an IPv6 address in brackets."""
+    address, port = endpoint
+    return str(Seed(str(address), port))
 
 
 def alive_endpoints(snapshot: Snapshot) -> frozenset[Endpoint]:

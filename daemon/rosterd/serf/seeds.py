@@ -4,8 +4,6 @@ A start in the wrong order, a seed that was down, a network that was cut: each c
 each other. Rules:
 
 - Names are resolved again each time: a seed may move, and a name may stand for many nodes.
-- Each join has a short connection of its own. The agent works off the requests of one connection one after the other,
-  so a join with a dead seed would hold up `members` for seconds.
 - Few joins at a time, and each looks again whether its seed is still missing: the first success brings in the others.
 - What became of a seed is logged when it differs from the last time, not each time.
 """
@@ -19,12 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from rosterd.errors import SerfError, SerfOutOfStep, SerfUnreachable
-from rosterd.serf import protocol
-from rosterd.serf.client import reason_of
-from rosterd.serf.endpoints import Endpoint, Seed, missing
-from rosterd.serf.protocol import Command, Joined, Message, Refused, Wire
-from rosterd.serf.session import refusal
+from rosterd.errors import SerfError
+from rosterd.serf.endpoints import Endpoint, Seed, missing, text_of
+from rosterd.serf.join import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,8 +35,6 @@ FIRST_LOOK_S: Final = 0.1
 """How often to ask for the first snapshot while there is none."""
 
 RESOLVE_TIMEOUT_S: Final = 5.0
-
-_READ_SIZE: Final = 65_536
 
 
 class SeedKeeper:
@@ -83,7 +76,7 @@ class SeedKeeper:
         wanted = dict.fromkeys(endpoint for endpoints in found for endpoint in endpoints)
         absent = self._missing(wanted)
         for endpoint in wanted.keys() - set(absent):
-            self._said.pop(_text(endpoint), None)  # it is here; should it go missing, that is news
+            self._said.pop(text_of(endpoint), None)  # it is here; should it go missing, that is news
         turn = iter(absent)
         async with asyncio.TaskGroup() as group:
             for _ in range(min(AT_ONCE, len(absent))):
@@ -113,7 +106,7 @@ class SeedKeeper:
     async def _join_each(self, turn: Iterator[Endpoint]) -> None:
         for endpoint in turn:
             if self._missing((endpoint,)):
-                await self._join(_text(endpoint))
+                await self._join(text_of(endpoint))
 
     async def _join(self, endpoint: str) -> None:
         try:
@@ -133,52 +126,3 @@ class SeedKeeper:
         before = self._said.get(whom)
         self._said[whom] = outcome
         return before != outcome
-
-
-async def join(address: tuple[str, int], auth_key: str | None, endpoint: str, within: float) -> int:
-    """Have the agent whose RPC is at `address` join `endpoint` (host:port); return how many nodes it reached.
-
-    Raises:
-        SerfUnreachable: the agent does not answer `within` these seconds, or hangs up.
-        SerfAuthRefused: the agent wants another key.
-        SerfRefused: nobody could be reached at `endpoint`; the text is the agent's.
-        SerfOutOfStep: the agent answered with something else.
-    """
-    greeting = [protocol.handshake()] + ([] if auth_key is None else [protocol.auth(auth_key)])
-    try:
-        async with asyncio.timeout(within):
-            return await _converse(address, [*greeting, protocol.join([endpoint])])
-    except TimeoutError:
-        raise SerfUnreachable(f"no answer to `join` within {within:g} s") from None
-    except OSError as error:
-        raise SerfUnreachable(reason_of(error)) from error
-
-
-async def _converse(address: tuple[str, int], requests: list[protocol.Request]) -> int:
-    reader, writer = await asyncio.open_connection(*address)
-    wire = Wire()
-    try:
-        for request in requests:
-            writer.write(wire.request(request))
-            message = await _next_message(reader, wire)
-            if isinstance(message, Refused):
-                raise refusal(message.command, message.reason)
-            if isinstance(message, Joined):
-                return message.reached
-        raise SerfOutOfStep(f"no answer to `{Command.JOIN.value}`")
-    finally:
-        writer.transport.abort()
-
-
-async def _next_message(reader: asyncio.StreamReader, wire: Wire) -> Message:
-    while True:
-        data = await reader.read(_READ_SIZE)
-        if not data:
-            raise SerfUnreachable("closed the connection")
-        for message in wire.receive(data):
-            return message  # the only one, as one request is open at a time
-
-
-def _text(endpoint: Endpoint) -> str:
-    address, port = endpoint
-    return str(Seed(str(address), port))

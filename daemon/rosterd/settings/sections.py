@@ -45,6 +45,11 @@ class SerfSettings(_Section):
         (), description="host or host:port of nodes to join whenever the table lacks them; resolved each time"
     )
     seed_interval_s: PositiveSeconds = Field(5.0, description="How often missing seeds are looked for")
+    exchange_interval_s: PositiveSeconds = Field(
+        10.0,
+        description="How often the agent compares its whole table with another member's, for what gossip lost; "
+        "more seldom above 32 members",
+    )
     stats_interval_s: PositiveSeconds = Field(
         0.05, description="How often the agent's counters are read; constant cost"
     )
