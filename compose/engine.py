@@ -105,7 +105,7 @@ def collector_of(project: str) -> str:
 @contextlib.contextmanager
 def tail_of(collector: str, lines: int) -> Iterator[IO[bytes]]:
     """Follow the file with the lines of all nodes, from so many past ones on, until the context is left."""
-    command = ["docker", "exec", collector, "tail", f"--lines={lines}", "--follow=name", "/var/log/cluster/all.jsonl"]
+    command = ["docker", "exec", collector, "tail", f"--lines={lines}", "-F", "/var/log/cluster/all.jsonl"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:  # noqa: S603  as above
         assert process.stdout is not None  # noqa: S101  it is a pipe
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,7 +23,7 @@ from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master, check
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import compile_template, render
-from rosterd.settings import ProxySettings, ServiceSettings
+from rosterd.settings import CheckSettings, ProxySettings, ServiceSettings
 from tests.haproxy_process import BINARY, HAProxyProcess
 from tests.loopback import free_port
 from tests.web_server import WebServer
@@ -124,7 +125,7 @@ async def test_haproxy_runs_what_was_desired(balancer: Balancer) -> None:
         replace(ready, name="v6", id=9, address=ip_address("::1"), weight=1),
     )
     balancer.start(*servers)
-    running = await observe(HAProxySocket(balancer.haproxy.runtime_socket, 5.0))
+    running = await observe(HAProxySocket(balancer.haproxy.runtime_socket, deadline_s=5.0))
     desired = Desired(STRUCTURE, (Backend("nodes", servers),), "")
     assert compare(desired, running, None) == Nothing()
 
@@ -226,6 +227,24 @@ async def test_a_killed_server_costs_no_get(balancer: Balancer, web_server: Call
         await asyncio.sleep(2.0)
     assert failures(load.samples, 0.0, time.monotonic()) == ()
     assert {sample.backend for sample in load.samples[-100:]} == {web.address for web in webs[1:]}
+
+
+async def test_a_check_of_a_server_that_stands_still_ends_before_the_interval_does(
+    balancer: Balancer, web_server: Callable[..., WebServer]
+) -> None:
+    """Such a server takes connections and never answers; waiting a whole interval three times would let it go on."""
+    frozen = web_server()
+    frozen.process.send_signal(signal.SIGSTOP)
+    balancer.services = (NODES.model_copy(update={"check": CheckSettings(interval_s=5.0, timeout_s=0.1)}),)
+    balancer.start(line_of(frozen, 1))
+    haproxy = HAProxySocket(balancer.haproxy.runtime_socket, deadline_s=5.0)
+    fields: dict[str, str] = {}
+    async with asyncio.timeout(10.0):
+        while fields.get("check_status") != "L7TOUT":  # the shown status has a star while the next check runs
+            await asyncio.sleep(0.05)
+            header, row, *_ = (await haproxy.ask("show stat nodes 4 -1")).removeprefix("# ").splitlines()
+            fields = dict(zip(header.split(","), row.split(","), strict=True))
+    assert 100 <= int(fields["check_duration"]) < 4000
 
 
 async def test_reloads_cost_no_request(balancer: Balancer, web_server: Callable[..., WebServer]) -> None:

@@ -203,6 +203,9 @@ class CheckSettings(_Section):
     interval_s: PositiveSeconds = Field(2.0, description="Between two checks of a server that is up")
     fast_interval_s: PositiveSeconds = Field(0.1, description="While a server is on its way up or down")
     down_interval_s: PositiveSeconds = Field(0.25, description="While it is down")
+    timeout_s: PositiveSeconds = Field(
+        1.0, description="How long a server that took the connection may take for its answer"
+    )
     rise: int = Field(2, ge=1, le=100, description="So many good checks in a row bring a server up")
     fall: int = Field(3, ge=1, le=100, description="So many bad ones take it down")
 
