@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from ipaddress import ip_address
 from pathlib import Path
@@ -110,8 +111,8 @@ def check(settings: SettingsFile = None) -> int:
 def render_(settings: SettingsFile = None, members: MembersFile = None) -> int:
     """Print the configuration for the running daemon's members, or for those in a file."""
     loaded, blueprint = _read(settings)
-    table, lines = _members(loaded, members)
-    typer.echo(_text(blueprint, _decided(loaded, table, lines)), nl=False)
+    table, view = _members(loaded, members)
+    typer.echo(_text(blueprint, _decided(loaded, table, view)), nl=False)
     return 0
 
 
@@ -120,10 +121,11 @@ def render_(settings: SettingsFile = None, members: MembersFile = None) -> int:
 def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json: AsJson = False) -> int:
     """Print what the files as they are now would change in HAProxy, and why; exit code 1 when something would."""
     loaded, blueprint = _read(settings)
-    table, lines = _members(loaded, members)
+    table, view = _members(loaded, members)
     running = asyncio.run(observe(HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)))
-    lines = lines or inherited_lines(running, loaded.services)
-    backends = _decided(loaded, table, lines)
+    if not view.served:
+        view = _view(inherited_lines(running, loaded.services))
+    backends = _decided(loaded, table, view)
     desired = Desired(blueprint.structure, backends, _text(blueprint, backends))
     means = Means(_NOW, loaded.proxy.drain_timeout_s) if loaded.proxy.apply == "runtime" else None
     found = compare(desired, running, means)
@@ -187,19 +189,22 @@ def _ask(settings: Path | None, path: str) -> dict[str, Any]:
     return asyncio.run(ask(load(_settings_file(settings)).admin.listen, path))
 
 
-def _members(loaded: Settings, file: str | None) -> tuple[Table, Lines]:
-    """The members from a file; or those of the running daemon, with the server lines that it serves now."""
+def _members(loaded: Settings, file: str | None) -> tuple[Table, View]:
+    """The members from a file; or those of the running daemon, with whom it serves now and whom it lets wait."""
     if file is None:
         answer = asyncio.run(ask(loaded.admin.listen, "/v1/members"))
-        lines = _served_lines(asyncio.run(ask(loaded.admin.listen, "/v1/status")))
+        status = asyncio.run(ask(loaded.admin.listen, "/v1/status"))
+        lines = _served_lines(status)
         # Who is served without being listed in full (inherited, unseen, quarantined) is held, as the daemon does.
         known = inherit({name for servers in lines.values() for name in servers}, _NOW)
-        return _table(known, records_of(json.dumps(answer), loaded.admin.listen)), lines
+        waiting = {row["server"]: _NOW + row["for_s"] for row in status["damped"]}
+        table = _table(known, records_of(json.dumps(answer), loaded.admin.listen))
+        return table, replace(_view(lines), waiting=waiting)
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise MembersFileError(f"{file}: cannot be read: {error}") from error
-    return _table(EMPTY, records_of(text, "standard input" if file == "-" else file)), {}
+    return _table(EMPTY, records_of(text, "standard input" if file == "-" else file)), _view({})
 
 
 def _table(known: Table, records: tuple[MemberRecord, ...]) -> Table:
@@ -219,14 +224,17 @@ def _served_lines(answer: Mapping[str, Any]) -> Lines:
     }
 
 
-def _decided(settings: Settings, table: Table, lines: Lines) -> tuple[Backend, ...]:
+def _view(lines: Lines) -> View:
     by_hand = {
         (service, name): server.state
         for service, servers in lines.items()
         for name, server in servers.items()
         if server.is_by_hand
     }
-    view = View(lines, {}, 0, by_hand=by_hand)
+    return View(lines, {}, 0, by_hand=by_hand)
+
+
+def _decided(settings: Settings, table: Table, view: View) -> tuple[Backend, ...]:
     return decide(table, settings.services, view, settings.policy, _NOW).backends
 
 

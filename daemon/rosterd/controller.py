@@ -171,6 +171,8 @@ class Controller:
             action_error=actuator.error,
             file_lags=actuator.file_lags,
             departed=observed.departed,
+            penalties=observed.penalties,
+            flap_half_life_s=self._drafts.good_or_only.settings.policy.flap_half_life_s,
             reloads=actuator.reloads,
             reloads_failed=actuator.reloads_failed,
             last_reload=actuator.last_reload,
@@ -304,7 +306,8 @@ class Controller:
         log.info("servers.inherited", servers=len(names), pid=running.pid)
 
     def _take_snapshot(self, now: float) -> None:
-        changes = self._observed.take_snapshot(now, served=_names(self._served))
+        limits = self._drafts.good_or_only.settings.policy
+        changes = self._observed.take_snapshot(now, limits, served=_names(self._served))
         self._cause.add_changes(changes)
         journal.tell_changes(changes)
 
@@ -324,7 +327,10 @@ class Controller:
     def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
         """What should be; the last outcome again while nothing that it depends on has changed."""
         observed, last = self._observed, self._outcome
-        view = View(self._served, observed.answering, observed.health_score, not observed.agent.error, self._by_hand)
+        waiting = observed.waiting(now)
+        answering = observed.answering(waiting)
+        agent_answers = not observed.agent.error
+        view = View(self._served, answering, observed.health_score, agent_answers, self._by_hand, waiting)
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
         self._outcome = Outcome.of(observed.table, blueprint, view, now, last)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
-from rosterd.policy import Decision, Held
+from rosterd.policy import Damped, Decision, Held
 from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
 
@@ -131,9 +131,18 @@ def tell_decision(old: Decision | None, new: Decision) -> None:
         log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
     for key in sorted(before.keys() - after.keys()):
         log.info("server.released", service=key[0], server=key[1], was=before[key].why)
+    _tell_damped(old.damped if old else (), new.damped)
     for lost in new.displaced:
         if old is None or lost not in old.displaced:
             log.warning("server.displaced", service=lost.service, server=lost.name, by=lost.by)
+
+
+def _tell_damped(before: Sequence[Damped], after: Sequence[Damped]) -> None:
+    were, are = ({(each.service, each.name) for each in some} for some in (before, after))
+    for service, server in sorted(are - were):
+        log.warning("server.damped", service=service, server=server, effect="it comes in once it has stayed")
+    for service, server in sorted(were - are):
+        log.info("server.admitted", service=service, server=server)
 
 
 def _tell_guard(before: str, after: str) -> None:

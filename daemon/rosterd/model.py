@@ -98,7 +98,7 @@ class Entry:
     """One row of the member table.
 
     `since` is when `status` was first seen. `subject` is what was made of `record`; both are None for an inherited
-    server, of which only the name is known.
+    server, of which only the name is known. `unfit_since` is since when it does not parse, None while it does.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Entry:
     since: float
     record: MemberRecord | None
     subject: Member | Quarantined | None
+    unfit_since: float | None = None
 
 
 class Transition(Enum):

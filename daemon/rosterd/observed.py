@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from rosterd.damping import Limits, Penalties, note, waiting
 from rosterd.model import (
     AdminState,
     Backend,
@@ -81,6 +82,7 @@ class Observed:
         self.by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.departed: Mapping[tuple[str, str], float] = {}
         self.unchecked: Mapping[tuple[str, str], float] = {}
+        self.penalties: Penalties = {}
         self._restoring: Mapping[tuple[str, str], AdminState] = {}
         self._added_anew: frozenset[tuple[str, str]] = frozenset()
         self._pid = 0
@@ -96,11 +98,11 @@ class Observed:
         """How well the local agent feels, 0 to 7; 0 before its first reply."""
         return self.snapshot.health_score if self.snapshot else 0
 
-    @property
-    def answering(self) -> Mapping[tuple[str, str], bool]:
+    def answering(self, waiting: Mapping[str, float]) -> Mapping[tuple[str, str], bool]:
         """Whether the health check of a (service, server) passes, of those whose member is not alive.
 
-        Empty while HAProxy is not seen. The health of the others is HAProxy's business, and no cause to decide anew.
+        Empty while HAProxy is not seen. The health of the others is HAProxy's business, and no cause to decide anew,
+        but while somebody is `waiting`: then it matters whether anybody answers.
         """
         if self.running is None:
             return {}
@@ -108,7 +110,8 @@ class Observed:
             (service, server.name): server.up
             for service, servers in self.running.backends.items()
             for server in servers.values()
-            if (entry := self.table.entries.get(server.name)) is not None and entry.status is not Status.ALIVE
+            if (entry := self.table.entries.get(server.name)) is not None
+            and (waiting or entry.status is not Status.ALIVE)
         }
 
     def see(self, running: Running) -> None:
@@ -174,7 +177,11 @@ class Observed:
         inherited = inherit(names, now)
         self.table = Table({**inherited.entries, **self.table.entries})
 
-    def take_snapshot(self, now: float, *, served: Container[str]) -> tuple[Change, ...]:
+    def waiting(self, now: float) -> Mapping[str, float]:
+        """Who of the alive members flaps and is to wait, and until when."""
+        return waiting(self.penalties, self.table, now)
+
+    def take_snapshot(self, now: float, limits: Limits, *, served: Container[str]) -> tuple[Change, ...]:
         """Bring the table level with the agent's newest reply; what changed.
 
         A reply that was taken before changes nothing, but who is `unseen` and not `served` any more is forgotten.
@@ -182,7 +189,9 @@ class Observed:
         if self.snapshot is None or (self.snapshot is self._taken and not self._forgets(served)):
             return ()
         self._taken = self.snapshot
-        self.table, changes = advance(self.table, self.snapshot.records, now, served=served)
+        before = self.table
+        self.table, changes = advance(before, self.snapshot.records, now, served=served)
+        self.penalties = note(self.penalties, before, self.table, limits, now)
         return changes
 
     def _forgets(self, served: Container[str]) -> bool:

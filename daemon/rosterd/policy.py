@@ -5,7 +5,9 @@ answers. What becomes of a member, by its status:
 
     alive          served as its tags say
     alive, but it no longer parses
-                   keeps the line it had; without one it is not served
+                   keeps the line it had, for `quarantine_hold_s`; without one it is not served
+    alive, but it comes and goes over and over
+                   waits outside for a while (damping.py says who), unless nobody else would serve
     leaving, left  not served: the node said so itself
     failed, unseen held: keeps the line it had, for `hold_s`; then for as long as its health check passes, at most
                    `longest_hold_s`; not at all once an alive member claims its address and port
@@ -41,8 +43,8 @@ class View:
 
     `served` are the lines of the last decision (at start: what HAProxy runs), `answering` whether the health check of
     a (service, server) passes, absent where that is not known, `health_score` the local agent's, 0 to 7,
-    `agent_answers` whether it can be asked just now, and `by_hand` the state into which somebody put a (service,
-    server) on HAProxy.
+    `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a (service, server) on
+    HAProxy, and `waiting` until when a member that flaps is to stay outside.
     """
 
     served: Lines
@@ -50,6 +52,7 @@ class View:
     health_score: int
     agent_answers: bool = True
     by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
+    waiting: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,15 @@ class Displaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Damped:
+    """A server that is not served until a time, because its member comes and goes over and over."""
+
+    service: str
+    name: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Who serves, and everything that an operator should know about why.
 
@@ -82,6 +94,7 @@ class Decision:
     backends: tuple[Backend, ...]
     held: tuple[Held, ...]
     displaced: tuple[Displaced, ...]
+    damped: tuple[Damped, ...]
     quarantined: tuple[Quarantined, ...]
     guard: str
     review_at: float | None
@@ -101,10 +114,12 @@ def decide(
     backends: list[Backend] = []
     held: list[Held] = []
     displaced: list[Displaced] = []
+    damped: list[Damped] = []
     for service in services:
         served = view.served.get(service.name, {})
         keep = _Hold(service.name, view, limits, now, guarded=bool(guard))
-        wanted = [found for found in _wanted(table, service, served, keep) if found is not None]
+        wanted, outside = _admitted(service.name, list(_wanted(table, service, served, keep)), served, view)
+        damped += [Damped(service.name, name, view.waiting[name]) for name in outside]
         winners, losers = _one_per_endpoint(service.name, wanted, served)
         numbered = _with_ids(winners, served)
         backends.append(Backend(service.name, tuple(_as_set_by_hand(service.name, numbered, view.by_hand))))
@@ -117,9 +132,10 @@ def decide(
         tuple(backends),
         tuple(held),
         tuple(displaced),
+        tuple(damped),
         tuple(quarantined),
         guard,
-        _review_at(held, limits, now),
+        _review_at(held, damped, limits, now),
     )
 
 
@@ -150,6 +166,10 @@ class _Hold:
     now: float
     guarded: bool
 
+    def keeps_line(self, entry: Entry) -> bool:
+        """Whether an alive member that does not parse keeps the line it had."""
+        return entry.unfit_since is None or self.now < entry.unfit_since + self.limits.quarantine_hold_s
+
     def keeps(self, entry: Entry) -> bool:
         if self.guarded or self.now < entry.since + self.limits.hold_s:
             return True
@@ -159,23 +179,26 @@ class _Hold:
         )
 
 
-def _wanted(
-    table: Table, service: ServiceSettings, served: Mapping[str, Server], hold: _Hold
-) -> Iterator[_Candidate | None]:
+def _wanted(table: Table, service: ServiceSettings, served: Mapping[str, Server], hold: _Hold) -> Iterator[_Candidate]:
     for name in sorted(table.entries):
-        yield _candidate(table.entries[name], service, served.get(name), hold)
+        if (found := _candidate(table.entries[name], service, served.get(name), hold)) is not None:
+            yield found
 
 
 def _candidate(entry: Entry, service: ServiceSettings, line: Server | None, hold: _Hold) -> _Candidate | None:
     match entry.status, entry.subject:
         case Status.ALIVE, Member() as member:
             return (_line(member, service), None) if service.matches(member.tags) else None
-        case Status.ALIVE, Quarantined() if line is not None:
-            return line, Held(service.name, entry.name, entry.since, "quarantined")
+        case Status.ALIVE, Quarantined() if line is not None and hold.keeps_line(entry):
+            return line, Held(service.name, entry.name, _unfit_since(entry), "quarantined")
         case ((Status.FAILED | Status.UNSEEN), _) if line is not None and hold.keeps(entry):
             return line, Held(service.name, entry.name, entry.since, entry.status.value)
         case _:
             return None
+
+
+def _unfit_since(entry: Entry) -> float:
+    return entry.since if entry.unfit_since is None else entry.unfit_since
 
 
 def _line(member: Member, service: ServiceSettings) -> Server:
@@ -197,6 +220,17 @@ def _weight(member: Member, service: ServiceSettings) -> int:
 
 
 # --- all members of a service -----------------------------------------------------------------------------------
+
+
+def _admitted(
+    service: str, wanted: list[_Candidate], served: Mapping[str, Server], view: View
+) -> tuple[list[_Candidate], list[str]]:
+    """Who comes in, and the names of those who have to wait. Better somebody who flaps than nobody."""
+    outside = {server.name for server, _ in wanted if server.name in view.waiting and server.name not in served}
+    inside = [candidate for candidate in wanted if candidate[0].name not in outside]
+    if not any(server.weight > 0 and view.answering.get((service, server.name), True) for server, _ in inside):
+        return wanted, []
+    return inside, sorted(outside)
 
 
 def _one_per_endpoint(
@@ -271,7 +305,9 @@ def _is_away(entry: Entry | None) -> bool:
     return entry is not None and entry.status in (Status.FAILED, Status.UNSEEN)
 
 
-def _review_at(held: list[Held], limits: PolicySettings, now: float) -> float | None:
-    """The next moment at which a hold ends by time; between those, health decides and is read on its own timer."""
-    ends = (hold.since + span for hold in held for span in (limits.hold_s, limits.longest_hold_s))
-    return min((end for end in ends if end > now), default=None)
+def _review_at(held: list[Held], damped: list[Damped], limits: PolicySettings, now: float) -> float | None:
+    """The next moment at which time ends a hold or a wait; in between health decides, and is read on its own timer."""
+    spans = {"quarantined": (limits.quarantine_hold_s,)}
+    usual = (limits.hold_s, limits.longest_hold_s)
+    ends = [hold.since + span for hold in held for span in spans.get(hold.why, usual)]
+    return min((end for end in (*ends, *(each.until for each in damped)) if end > now), default=None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from rosterd.damping import Penalties, points_of
 from rosterd.errors import MembersFileError
 from rosterd.model import (
     Action,
@@ -50,7 +51,8 @@ class Report:
     """Everything worth knowing at `now`.
 
     `agent_since` and `proxy_since` say since when the other side has (or has not) been answering; `agent_error` and
-    `proxy_error` are empty while it does. `blueprint_error` says why the newest edit is not in force.
+    `proxy_error` are empty while it does. `penalties` and their half-life are what is left of members' departures.
+    `blueprint_error` says why the newest edit is not in force.
     """
 
     version: str
@@ -72,6 +74,8 @@ class Report:
     action_error: str
     file_lags: bool
     departed: Mapping[tuple[str, str], float]
+    penalties: Penalties
+    flap_half_life_s: float
     reloads: int
     reloads_failed: int
     last_reload: LastReload | None
@@ -108,6 +112,10 @@ def status_json(report: Report) -> Json:
             {"service": lost.service, "server": lost.name, "by": lost.by}
             for lost in (report.decision.displaced if report.decision else ())
         ],
+        "damped": [
+            {"service": out.service, "server": out.name, "for_s": round(max(0.0, out.until - report.now), 3)}
+            for out in (report.decision.damped if report.decision else ())
+        ],
         "quarantined": [
             {"name": member.name, "reason": member.reason}
             for member in (report.decision.quarantined if report.decision else ())
@@ -125,7 +133,7 @@ def status_json(report: Report) -> Json:
 def members_json(report: Report) -> Json:
     """What `/v1/members` and `rosterd members --json` say."""
     entries = (report.table.entries[name] for name in sorted(report.table.entries))
-    return {"members": [_member_json(entry, report.now) for entry in entries]}
+    return {"members": [_member_json(entry, report) for entry in entries]}
 
 
 def plan_json(plan: Plan | None) -> Json:
@@ -206,14 +214,16 @@ def _text(fields: Mapping[str, object], key: str) -> str:
     return value
 
 
-def _member_json(entry: Entry, now: float) -> Json:
+def _member_json(entry: Entry, report: Report) -> Json:
+    departures = points_of(report.penalties, entry, report.flap_half_life_s, report.now)
     shown: Json = {
         "name": entry.name,
         "node": entry.name,
         "address": None,
         "role": None,
         "status": entry.status.value,
-        "since_s": round(now - entry.since, 3),
+        "since_s": round(report.now - entry.since, 3),
+        "departures": round(departures, 1),
         "quarantined": "",
         "tags": {},
     }

@@ -74,7 +74,7 @@ def advance(
             entries[name] = old
             continue
         since = old.since if old is not None and _goes_on(old.status, status) else now
-        entries[name] = Entry(name, status, since, record, parse_member(record))
+        entries[name] = _entry(name, status, since, record, old, now)
         changes.extend(_changes(old, entries[name]))
     for name in table.entries.keys() - entries.keys():
         old = table.entries[name]
@@ -84,6 +84,14 @@ def advance(
             changes.append(_departure(old))
     changes.sort(key=lambda change: change.name)
     return Table(entries), tuple(changes)
+
+
+def _entry(name: str, status: Status, since: float, record: MemberRecord, old: Entry | None, now: float) -> Entry:
+    subject = parse_member(record)
+    if isinstance(subject, Member):
+        return Entry(name, status, since, record, subject)
+    began = old.unfit_since if old is not None else None
+    return Entry(name, status, since, record, subject, now if began is None else began)
 
 
 def _changes(old: Entry | None, new: Entry) -> list[Change]:

@@ -20,6 +20,7 @@ PURE_CORE = frozenset(
     {
         "rosterd.backoff",
         "rosterd.blueprint",
+        "rosterd.damping",
         "rosterd.debounce",
         "rosterd.observed",
         "rosterd.outcome",

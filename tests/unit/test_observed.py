@@ -22,7 +22,10 @@ from rosterd.model import (
     Transition,
 )
 from rosterd.observed import Observed, Side
+from rosterd.settings import PolicySettings
 from tests.unit.members import EVERYBODY, record
+
+LIMITS = PolicySettings()
 
 RUNNING = Running(
     "2.6",
@@ -77,8 +80,8 @@ class TestObserved:
         """Neither side, no health, no table."""
         observed = Observed(0)
         assert not observed.is_whole
-        assert (observed.health_score, observed.answering, dict(observed.table.entries)) == (0, {}, {})
-        assert observed.take_snapshot(1, served=EVERYBODY) == ()
+        assert (observed.health_score, observed.answering({}), dict(observed.table.entries)) == (0, {}, {})
+        assert observed.take_snapshot(1, LIMITS, served=EVERYBODY) == ()
 
     def test_both_sides(self) -> None:
         """Each has its part."""
@@ -98,18 +101,18 @@ class TestObserved:
         observed = Observed(0)
         observed.see(RUNNING)
         observed.snapshot = Snapshot((record("web-1"), record("web-2", status="failed")), 0)
-        observed.take_snapshot(1.0, served=EVERYBODY)
-        assert observed.answering == {("nodes", "web-2"): False}
+        observed.take_snapshot(1.0, LIMITS, served=EVERYBODY)
+        assert observed.answering({}) == {("nodes", "web-2"): False}
 
     def test_a_reply_is_taken_once(self) -> None:
         """Taking it again changes nothing; an equal one that is newer is taken, so that time goes on."""
         observed = Observed(0)
         observed.snapshot = Snapshot((record("web-1"),), 0)
-        changes = observed.take_snapshot(1, served=EVERYBODY)
+        changes = observed.take_snapshot(1, LIMITS, served=EVERYBODY)
         assert [change.transition for change in changes] == [Transition.JOINED]
-        assert observed.take_snapshot(2, served=EVERYBODY) == ()
+        assert observed.take_snapshot(2, LIMITS, served=EVERYBODY) == ()
         observed.snapshot = Snapshot((), 0)
-        observed.take_snapshot(3, served=EVERYBODY)
+        observed.take_snapshot(3, LIMITS, served=EVERYBODY)
         assert observed.table.entries["web-1"].status is Status.UNSEEN
 
     def test_the_unseen_are_forgotten_without_a_new_reply(self) -> None:
@@ -117,10 +120,10 @@ class TestObserved:
         observed = Observed(0)
         for now, records in enumerate([(record("web-1"),), ()]):
             observed.snapshot = Snapshot(records, 0)
-            observed.take_snapshot(now, served=EVERYBODY)
-        assert observed.take_snapshot(1_000_000, served=EVERYBODY) == ()
+            observed.take_snapshot(now, LIMITS, served=EVERYBODY)
+        assert observed.take_snapshot(1_000_000, LIMITS, served=EVERYBODY) == ()
         assert observed.table.entries["web-1"].status is Status.UNSEEN
-        assert observed.take_snapshot(1_000_001, served=()) == ()
+        assert observed.take_snapshot(1_000_001, LIMITS, served=()) == ()
         assert not observed.table.entries
 
     def test_inherited_servers_begin_the_table(self) -> None:
@@ -133,7 +136,7 @@ class TestObserved:
         """HAProxy may be found later than the agent: only who is not in the table yet is inherited."""
         observed = Observed(0)
         observed.snapshot = Snapshot((record("web-1"),), 0)
-        observed.take_snapshot(1, served=EVERYBODY)
+        observed.take_snapshot(1, LIMITS, served=EVERYBODY)
         observed.inherit(["web-1", "web-2"], 2)
         statuses = {name: entry.status for name, entry in observed.table.entries.items()}
         assert statuses == {"web-1": Status.ALIVE, "web-2": Status.UNSEEN}

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosterd.model import AdminState, Member, MemberRecord, Running, RunningServer, Server, Status
-from rosterd.policy import LARGEST_ID, Decision, Displaced, Held, View, decide, inherited_lines
+from rosterd.policy import LARGEST_ID, Damped, Decision, Displaced, Held, View, decide, inherited_lines
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import clusters, record, table_of
 
 NODES = ServiceSettings(name="nodes")
 LIMITS = PolicySettings()
+VIEW = View({}, {}, 0)
 HOLD, LONGEST = LIMITS.hold_s, LIMITS.longest_hold_s
 
 
@@ -72,6 +73,41 @@ def server(decision: Decision, name: str = "web-1", service: str = "nodes") -> S
 def web(number: int, status: str = "alive", **tags: str) -> MemberRecord:
     """Return the web node of this number, at an address of its own."""
     return record(f"web-{number}", f"10.0.0.{number}", status, **tags)
+
+
+class TestFlapping:
+    """Who comes and goes over and over waits outside, unless nobody else would serve."""
+
+    def decided(self, *records: MemberRecord, served: Sequence[str] = (), down: Sequence[str] = ()) -> Decision:
+        """Decide with web-1 to wait until second 50, and these served before."""
+        table = table_of(*records)
+        known = table_of(*(each for each in records if each.name.decode() in served))
+        before = decide(known, (NODES,), VIEW, LIMITS, 0)
+        answering = {("nodes", name): name not in down for name in ("web-2", "web-3")}
+        view = View(before.lines, answering, 0, waiting={"web-1": 50.0})
+        return decide(table, (NODES,), view, LIMITS, 1)
+
+    def test_it_waits_and_that_is_told(self) -> None:
+        """Until when is known, and the decision is reviewed then."""
+        decision = self.decided(web(1), web(2), served=["web-2"])
+        assert names(decision) == ["web-2"]
+        assert decision.damped == (Damped("nodes", "web-1", 50.0),)
+        assert decision.review_at == 50.0
+
+    def test_who_serves_already_goes_on(self) -> None:
+        """The wait is for those who come in."""
+        decision = self.decided(web(1), web(2), served=["web-1", "web-2"])
+        assert names(decision) == ["web-1", "web-2"]
+        assert decision.damped == ()
+
+    @pytest.mark.parametrize("others", [(), (web(2, weight="0"),), (web(2, state="drain"),), (web(2, "failed"),)])
+    def test_better_than_nobody(self, others: Sequence[MemberRecord]) -> None:
+        """Where no other takes traffic, it comes in at once."""
+        assert "web-1" in names(self.decided(web(1), *others))
+
+    def test_better_than_one_that_does_not_answer(self) -> None:
+        """Alive, but its health check fails."""
+        assert names(self.decided(web(1), web(2), served=["web-2"], down=["web-2"])) == ["web-1", "web-2"]
 
 
 class TestAlive:
@@ -276,16 +312,39 @@ class TestQuarantine:
     """Alive, but it does not parse."""
 
     def test_it_keeps_the_line_it_had(self) -> None:
-        """One bad tag takes no server out, for however long."""
+        """One bad tag takes no server out."""
         balancer = Balancer()
         before = server(balancer.hears(0, web(1)))
         balancer.hears(1, web(1, port="99999"))
-        decision = balancer.decides(LONGEST * 10)
+        decision = balancer.decides(LIMITS.quarantine_hold_s)
         assert server(decision) == before
         assert [(held.name, held.why) for held in decision.held] == [("web-1", "quarantined")]
         assert [(member.name, member.reason) for member in decision.quarantined] == [
             ("web-1", "tag port '99999' is not a number from 1 to 65535")
         ]
+
+    def test_the_line_goes_when_its_time_is_over(self) -> None:
+        """Counted from when it went bad, however long it was alive before."""
+        balancer = Balancer()
+        balancer.hears(0, web(1))
+        bad = balancer.hears(1_000, web(1, port="0"))
+        assert names(bad) == ["web-1"]
+        assert bad.held == (Held("nodes", "web-1", 1_000, "quarantined"),)
+        assert bad.review_at == 1_000 + LIMITS.quarantine_hold_s
+        balancer.hears(1_100, web(1, port="x"))  # another way of being bad is not another time
+        assert names(balancer.decides(999 + LIMITS.quarantine_hold_s)) == ["web-1"]
+        over = balancer.decides(1_000 + LIMITS.quarantine_hold_s)
+        assert names(over) == []
+        assert [each.name for each in over.quarantined] == ["web-1"]
+
+    def test_one_that_was_good_in_between_has_all_the_time_again(self) -> None:
+        """It parsed: what was before is forgotten."""
+        balancer = Balancer()
+        balancer.hears(0, web(1))
+        balancer.hears(1, web(1, port="0"))
+        balancer.hears(2, web(1))
+        balancer.hears(500, web(1, port="0"))
+        assert names(balancer.decides(499 + LIMITS.quarantine_hold_s)) == ["web-1"]
 
     def test_without_a_line_it_does_not_serve(self) -> None:
         """Nothing of it is used, and the others are as they would be without it."""

@@ -57,6 +57,8 @@ EARLY = Report(
     action_error="",
     file_lags=False,
     departed={},
+    penalties={},
+    flap_half_life_s=30.0,
     reloads=0,
     reloads_failed=0,
     last_reload=None,
@@ -71,8 +73,10 @@ def at_work() -> Report:
     )
     first = decide(table, (NODES,), View({}, {}, 0), PolicySettings(), 0)
     fallen = (record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2", "failed"), record("bad", port="x"))
-    table, _ = advance(table, (*fallen, record("web-3", "10.0.0.1")), 50.0, served=EVERYBODY)
-    decision = decide(table, (NODES,), View(first.lines, {}, 0), PolicySettings(), 60)
+    web_3 = record("web-3", "10.0.0.1")
+    table, _ = advance(table, (*fallen, web_3), 50.0, served=EVERYBODY)
+    table, _ = advance(table, (*fallen, web_3, record("web-4", "10.0.0.4")), 55.0, served=EVERYBODY)
+    decision = decide(table, (NODES,), View(first.lines, {}, 0, waiting={"web-4": 140.0}), PolicySettings(), 60)
     seen = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
     return replace(
         EARLY,
@@ -150,6 +154,7 @@ class TestStatus:
             ],
             "guard": "",
             "displaced": [{"service": "nodes", "server": "web-3", "by": "web-1"}],
+            "damped": [{"service": "nodes", "server": "web-4", "for_s": 40.0}],
             "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
             "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},
             "file": {"level": True},
@@ -201,6 +206,7 @@ class TestMembers:
                     "role": None,
                     "status": "alive",
                     "since_s": 40.0,
+                    "departures": 0.0,
                     "quarantined": "tag port 'x' is not a number from 1 to 65535",
                     "tags": {},
                 },
@@ -211,6 +217,7 @@ class TestMembers:
                     "role": "backend",
                     "status": "alive",
                     "since_s": 40.0,
+                    "departures": 0.0,
                     "quarantined": "",
                     "tags": {"role": "backend", "node": "shop", "weight": "7"},
                 },
@@ -221,6 +228,7 @@ class TestMembers:
                     "role": None,
                     "status": "unseen",
                     "since_s": 60.0,
+                    "departures": 0.0,
                     "quarantined": "",
                     "tags": {},
                 },

@@ -172,6 +172,16 @@ class PolicySettings(_Section):
     guard_share: float = Field(
         0.5, gt=0, le=1, description="The share of a service's servers above which failures mean isolation"
     )
+    flap_limit: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="So many departures in a short time, and who comes back waits; 0 is never",
+    )
+    flap_half_life_s: PositiveSeconds = Field(30.0, description="In which half of a member's departures are forgotten")
+    quarantine_hold_s: Seconds = Field(
+        600.0, description="How long a server keeps its last good line when its member does not parse any more"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
