@@ -84,6 +84,7 @@ def _side(side: Mapping[str, Any], fine: str) -> str:
 def _wrong(answer: Mapping[str, Any]) -> Sequence[str]:
     lines = [f"guard: no failed member is removed: {answer['guard']}"] if answer["guard"] else []
     lines += [f"displaced: {row['service']}/{row['server']}: {row['by']} has its port" for row in answer["displaced"]]
+    lines += [f"barred: {row['service']}/{row['server']}: {row['reason']}" for row in answer["barred"]]
     lines += [
         f"damped: {row['service']}/{row['server']}: it comes and goes, and waits for {row['for_s']:.0f}s more"
         for row in answer["damped"]

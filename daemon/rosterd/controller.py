@@ -330,7 +330,8 @@ class Controller:
         waiting = observed.waiting(now)
         answering = observed.answering(waiting)
         agent_answers = not observed.agent.error
-        view = View(self._served, answering, observed.health_score, agent_answers, self._by_hand, waiting)
+        own = frozenset((observed.own_address, port) for port in blueprint.settings.own_ports)
+        view = View(self._served, answering, observed.health_score, agent_answers, self._by_hand, waiting, own)
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
         self._outcome = Outcome.of(observed.table, blueprint, view, now, last)

@@ -131,6 +131,9 @@ def tell_decision(old: Decision | None, new: Decision) -> None:
         log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
     for key in sorted(before.keys() - after.keys()):
         log.info("server.released", service=key[0], server=key[1], was=before[key].why)
+    for out in new.barred:
+        if old is None or out not in old.barred:
+            log.warning("server.barred", service=out.service, server=out.name, reason=out.reason)
     _tell_damped(old.damped if old else (), new.damped)
     for lost in new.displaced:
         if old is None or lost not in old.displaced:

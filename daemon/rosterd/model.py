@@ -37,11 +37,13 @@ class MemberRecord:
 class Snapshot:
     """The agent's whole member table at one moment, with how well the agent itself feels.
 
-    `health_score` is 0 (healthy) to 7 (as sick as it gets), from the RPC `stats`.
+    `health_score` is 0 (healthy) to 7 (as sick as it gets), `agent` the name of its own member. Source: `members` and
+    `stats` over RPC.
     """
 
     records: tuple[MemberRecord, ...]
     health_score: int
+    agent: bytes = b""
 
 
 # --- 2: the member table ----------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from rosterd.damping import Limits, Penalties, note, waiting
 from rosterd.model import (
+    Address,
     AdminState,
     Backend,
     Change,
     Desired,
+    Member,
     Plan,
     Reload,
     RemoveServer,
@@ -24,6 +26,7 @@ from rosterd.model import (
     Snapshot,
     Status,
 )
+from rosterd.parse import shown_name
 from rosterd.roster import EMPTY, Table, advance, inherit
 
 
@@ -92,6 +95,13 @@ class Observed:
     def is_whole(self) -> bool:
         """Whether both sides have been seen."""
         return self.snapshot is not None and self.running is not None
+
+    @property
+    def own_address(self) -> Address | None:
+        """Where the local agent's own member is; None while that is not known."""
+        name = shown_name(self.snapshot.agent) if self.snapshot else ""
+        entry = self.table.entries.get(name)
+        return entry.subject.address if entry and isinstance(entry.subject, Member) else None
 
     @property
     def health_score(self) -> int:

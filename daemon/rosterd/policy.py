@@ -17,6 +17,9 @@ least two) are held, the likelier truth is that this balancer is cut off. While 
 
 What somebody did by hand on HAProxy (drain, maintenance) stays until it is taken back there, or the member leaves.
 
+Nobody serves from outside `networks`, from this machine's loopback unless they say so, or at a port of the balancer's
+own: whoever reaches the gossip port could otherwise have requests sent wherever this machine can connect to.
+
 One address and port is served once in a service: an alive member before a held one, who has it before who asks for it.
 """
 
@@ -44,7 +47,7 @@ class View:
     `served` are the lines of the last decision (at start: what HAProxy runs), `answering` whether the health check of
     a (service, server) passes, absent where that is not known, `health_score` the local agent's, 0 to 7,
     `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a (service, server) on
-    HAProxy, and `waiting` until when a member that flaps is to stay outside.
+    HAProxy, `waiting` until when a member that flaps is to stay outside, and `own` where the balancer itself listens.
     """
 
     served: Lines
@@ -53,6 +56,7 @@ class View:
     agent_answers: bool = True
     by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
+    own: frozenset[tuple[Address | None, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,15 @@ class Displaced:
     service: str
     name: str
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A server that is not served because of where it is."""
+
+    service: str
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,7 @@ class Decision:
     held: tuple[Held, ...]
     displaced: tuple[Displaced, ...]
     damped: tuple[Damped, ...]
+    barred: tuple[Barred, ...]
     quarantined: tuple[Quarantined, ...]
     guard: str
     review_at: float | None
@@ -115,10 +129,13 @@ def decide(
     held: list[Held] = []
     displaced: list[Displaced] = []
     damped: list[Damped] = []
+    barred: list[Barred] = []
     for service in services:
         served = view.served.get(service.name, {})
         keep = _Hold(service.name, view, limits, now, guarded=bool(guard))
-        wanted, outside = _admitted(service.name, list(_wanted(table, service, served, keep)), served, view)
+        fit, unfit = _by_place(service.name, _wanted(table, service, served, keep), view, limits)
+        barred += unfit
+        wanted, outside = _admitted(service.name, fit, served, view)
         damped += [Damped(service.name, name, view.waiting[name]) for name in outside]
         winners, losers = _one_per_endpoint(service.name, wanted, served)
         numbered = _with_ids(winners, served)
@@ -133,6 +150,7 @@ def decide(
         tuple(held),
         tuple(displaced),
         tuple(damped),
+        tuple(barred),
         tuple(quarantined),
         guard,
         _review_at(held, damped, limits, now),
@@ -220,6 +238,33 @@ def _weight(member: Member, service: ServiceSettings) -> int:
 
 
 # --- all members of a service -----------------------------------------------------------------------------------
+
+
+def _by_place(
+    service: str, wanted: Iterable[_Candidate], view: View, limits: PolicySettings
+) -> tuple[list[_Candidate], list[Barred]]:
+    """Those who are where servers may be, and those who are not."""
+    fit: list[_Candidate] = []
+    unfit: list[Barred] = []
+    for candidate in wanted:
+        server, _ = candidate
+        if reason := _bar(server, view, limits):
+            unfit.append(Barred(service, server.name, reason))
+        else:
+            fit.append(candidate)
+    return fit, unfit
+
+
+def _bar(server: Server, view: View, limits: PolicySettings) -> str:
+    """Why nobody may serve from where this server is; empty when it may."""
+    address = server.address
+    if server.endpoint in view.own:
+        return f"{address} port {server.port} is the balancer's own"
+    if not limits.networks:
+        return f"address {address} is loopback, which policy.networks does not name" if address.is_loopback else ""
+    if any(address in network for network in limits.networks):
+        return ""
+    return f"address {address} is in none of policy.networks"
 
 
 def _admitted(

@@ -112,6 +112,10 @@ def status_json(report: Report) -> Json:
             {"service": lost.service, "server": lost.name, "by": lost.by}
             for lost in (report.decision.displaced if report.decision else ())
         ],
+        "barred": [
+            {"service": out.service, "server": out.name, "reason": out.reason}
+            for out in (report.decision.barred if report.decision else ())
+        ],
         "damped": [
             {"service": out.service, "server": out.name, "for_s": round(max(0.0, out.until - report.now), 3)}
             for out in (report.decision.damped if report.decision else ())

@@ -12,7 +12,7 @@ from rosterd.journal import SHOWN, Cause, tell_changes, tell_decision
 from rosterd.model import Change, Transition
 from rosterd.policy import Decision, Displaced, Held
 
-PEACE = Decision(backends=(), held=(), displaced=(), damped=(), quarantined=(), guard="", review_at=None)
+PEACE = Decision(backends=(), held=(), displaced=(), damped=(), barred=(), quarantined=(), guard="", review_at=None)
 HELD = replace(PEACE, held=(Held("nodes", "web-1", 5.0, "failed"),))
 LOST = replace(PEACE, displaced=(Displaced("nodes", "web-2", "web-1"),))
 GUARD = replace(PEACE, guard="the local agent's health score is 7")

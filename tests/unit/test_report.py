@@ -66,6 +66,9 @@ EARLY = Report(
 """A daemon that has only just started."""
 
 
+BARRED = "address 127.0.0.1 is loopback, which policy.networks does not name"
+
+
 def at_work() -> Report:
     """Return the report of a daemon that serves one of two servers, one failed, and has one member in quarantine."""
     table = table_of(
@@ -75,7 +78,9 @@ def at_work() -> Report:
     fallen = (record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2", "failed"), record("bad", port="x"))
     web_3 = record("web-3", "10.0.0.1")
     table, _ = advance(table, (*fallen, web_3), 50.0, served=EVERYBODY)
-    table, _ = advance(table, (*fallen, web_3, record("web-4", "10.0.0.4")), 55.0, served=EVERYBODY)
+    table, _ = advance(
+        table, (*fallen, web_3, record("web-4", "10.0.0.4"), record("lo", "127.0.0.1")), 55.0, served=EVERYBODY
+    )
     decision = decide(table, (NODES,), View(first.lines, {}, 0, waiting={"web-4": 140.0}), PolicySettings(), 60)
     seen = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
     return replace(
@@ -154,6 +159,7 @@ class TestStatus:
             ],
             "guard": "",
             "displaced": [{"service": "nodes", "server": "web-3", "by": "web-1"}],
+            "barred": [{"service": "nodes", "server": "lo", "reason": BARRED}],
             "damped": [{"service": "nodes", "server": "web-4", "for_s": 40.0}],
             "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
             "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},

@@ -485,3 +485,14 @@ class TestChanges:
     def test_keeping_nothing_changes_nothing(self) -> None:
         """An edit without such keys is taken as it is."""
         assert keep_what_needs_restart(Settings(), Settings()) == Settings()
+
+
+def test_the_balancers_own_ports_are_those_of_all_its_binds() -> None:
+    """Whatever the form of a bind; a part of an IPv6 address is no port."""
+    settings = Settings.model_validate(
+        {
+            "proxy": {"http_bind": ":80,[2001:db8::1]:8080", "stats_bind": "127.0.0.1:1936", "runtime_bind": ""},
+            "admin": {"listen": "unix:/run/rosterd/admin.sock"},
+        }
+    )
+    assert settings.own_ports == {80, 8080, 1936}

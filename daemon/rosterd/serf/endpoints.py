@@ -90,6 +90,12 @@ def alive_endpoints(snapshot: Snapshot) -> frozenset[Endpoint]:
     )
 
 
+def others(snapshot: Snapshot) -> tuple[Endpoint, ...]:
+    """Return where the alive members but the local agent's own gossip, ordered."""
+    own = {(_address(record.address), record.port) for record in snapshot.records if record.name == snapshot.agent}
+    return tuple(sorted(alive_endpoints(snapshot) - own, key=text_of))
+
+
 def missing(wanted: Iterable[Endpoint], snapshot: Snapshot) -> tuple[Endpoint, ...]:
     """Return the wanted endpoints at which no alive member gossips, each once, in the given order."""
     present = alive_endpoints(snapshot)

@@ -5,7 +5,7 @@ scale-ups from three to nine agents one in sixty left an agent ignorant of new m
 to 30 s later, and Serf has no setting for that. A join with somebody who is a member already is such a comparison, both
 ways and over TCP. Rules:
 
-- One alive member at a time, chosen at random. It may be the agent itself, which costs nothing and tells nothing.
+- One alive member at a time, chosen at random.
 - The larger the cluster the seldomer, as the agent itself does it: a table costs more there, and gossip is surer.
 - A refusal is no news: whether that member is well is gossip's to find out.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rosterd.errors import SerfError
-from rosterd.serf.endpoints import alive_endpoints, text_of
+from rosterd.serf.endpoints import others, text_of
 from rosterd.serf.join import join
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class TableExchange:
         """Compare until cancelled. What fails is tried again with another member."""
         while True:
             snapshot = self._latest()
-            alive = sorted(map(text_of, alive_endpoints(snapshot))) if snapshot is not None else []
-            await asyncio.sleep(pause_s(self._interval, len(alive)))
-            if alive:
-                await self._compare(self._rng.choice(alive))
+            members = others(snapshot) if snapshot is not None else ()
+            await asyncio.sleep(pause_s(self._interval, len(members)))
+            if members:
+                await self._compare(text_of(self._rng.choice(members)))
 
     async def _compare(self, endpoint: str) -> None:
         try:

@@ -132,11 +132,13 @@ class Refused:
 class Stats:
     """The part of `stats` that speaks of membership.
 
-    `mark` differs whenever the member table may differ: compare it, nothing else. `health_score` is 0 to 7.
+    `mark` differs whenever the member table may differ: compare it, nothing else. `health_score` is 0 to 7, `agent` the
+    name of the local agent's own member.
     """
 
     mark: tuple[bytes, ...]
     health_score: int
+    agent: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,8 @@ def _read_stats(body: _Map) -> Stats:
     score = mark[-1]
     if not (score.isdigit() and len(score) < 4):
         raise SerfOutOfStep(f"health_score of serf in `stats` is no small number: {score[:20]!r}")
-    return Stats(mark=mark, health_score=int(score))
+    agent = _field(_as_map(body.get(b"agent"), "agent in `stats`"), b"name", bytes, "agent in `stats`")
+    return Stats(mark=mark, health_score=int(score), agent=agent)
 
 
 def _read_members(body: _Map) -> Members:

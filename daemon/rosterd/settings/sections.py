@@ -5,8 +5,10 @@ docs/settings.md is made from these classes.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -161,6 +163,9 @@ class ReloadSettings(_Section):
 class PolicySettings(_Section):
     """What becomes of members that are not alive."""
 
+    networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Where members that may serve are, such as 10.0.0.0/8; empty is everywhere but on loopback"
+    )
     hold_s: Seconds = Field(60.0, description="How long a failed member's server stays whatever its check says")
     longest_hold_s: Seconds = Field(600.0, description="How long it stays if its check passes")
     guard_health_score: int = Field(
@@ -272,6 +277,12 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     services: tuple[ServiceSettings, ...] = (ServiceSettings(name="nodes"),)
 
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """The ports at which the balancer itself listens: no member serves there."""
+        binds = (self.proxy.http_bind, self.proxy.stats_bind, self.proxy.runtime_bind or "", self.admin.listen)
+        return frozenset(int(port) for bind in binds for port in _PORT.findall(bind))
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -301,6 +312,9 @@ class Settings(BaseSettings):
             yield f"the host {', '.join(shared)} is given twice"
         if unreachable := [service.name for service in self.services[1:] if not service.hosts]:
             yield f"{', '.join(unreachable)} has no hosts, and only the first may have none"
+
+
+_PORT = re.compile(r":(\d{1,5})(?=$|,)", re.ASCII)
 
 
 def _repeated(words: Iterable[str]) -> list[str]:

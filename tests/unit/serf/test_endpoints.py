@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from rosterd.model import MemberRecord, Snapshot
-from rosterd.serf.endpoints import Seed, alive_endpoints, missing, parse_seed
+from rosterd.serf.endpoints import Seed, alive_endpoints, missing, others, parse_seed
 
 ONE = (IPv4Address("10.0.0.1"), 7946)
 TWO = (IPv4Address("10.0.0.2"), 7946)
@@ -94,3 +95,10 @@ def test_a_v4_address_in_v6_clothes_is_the_same_node() -> None:
 def test_an_address_of_no_known_length_is_passed_over() -> None:
     """What a member claims cannot break the comparison."""
     assert alive_endpoints(table((b"", 1, b"alive"), (b"abc", 1, b"alive"), (SIX[0].packed, 7946, b"alive"))) == {SIX}
+
+
+def test_the_others_are_all_alive_members_but_the_local_agent() -> None:
+    """It has nothing to learn from itself."""
+    snapshot = table((b"\x0a\0\0\1", 7946, b"alive"), (b"\x0a\0\0\2", 7946, b"alive"), (b"\x0a\0\0\3", 7946, b"left"))
+    assert others(replace(snapshot, agent=b"n1")) == (ONE,)
+    assert others(snapshot) == (ONE, TWO)

@@ -75,6 +75,7 @@ def body_of(command: Command, body: object) -> list[Message]:
 
 
 MEMBER = {"Name": "n", "Addr": b"\x7f\0\0\1", "Port": 7946, "Tags": {"a": "b"}, "Status": "alive"}
+AGENT = {"name": "local"}
 SERF = {"member_time": "1", "members": "1", "failed": "0", "left": "0", "event_time": "1", "health_score": "0"}
 
 
@@ -162,19 +163,20 @@ def test_a_record_with_an_error_is_out_of_step() -> None:
         take(wire, msgpack.packb({"Error": "lost", "Seq": 3}))
 
 
-def test_stats_give_the_health_score_and_a_mark() -> None:
+def test_stats_give_the_health_score_a_mark_and_a_name() -> None:
     """The score is a number, though Serf sends text, and equal counters make equal marks."""
     (stats,) = (message for message in said("stats") if isinstance(message, Stats))
     assert stats.health_score == 0
-    again = body_of(Command.STATS, {"serf": SERF})
-    assert again == body_of(Command.STATS, {"serf": SERF, "tags": {"new": "tag"}})
+    assert stats.agent != b""
+    again = body_of(Command.STATS, {"serf": SERF, "agent": AGENT})
+    assert again == body_of(Command.STATS, {"serf": SERF, "agent": AGENT, "tags": {"new": "tag"}})
 
 
 @pytest.mark.parametrize("counter", sorted(SERF))
 def test_each_counter_moves_the_mark(counter: str) -> None:
     """Any counter that speaks of members makes the table worth reading."""
-    (before,) = body_of(Command.STATS, {"serf": SERF})
-    (after,) = body_of(Command.STATS, {"serf": SERF | {counter: "5"}})
+    (before,) = body_of(Command.STATS, {"serf": SERF, "agent": AGENT})
+    (after,) = body_of(Command.STATS, {"serf": SERF | {counter: "5"}, "agent": AGENT})
     assert isinstance(before, Stats)
     assert isinstance(after, Stats)
     assert before.mark != after.mark
@@ -212,6 +214,8 @@ def test_a_member_of_another_shape_names_the_field(field: str, value: object) ->
         (Command.STATS, {"serf": {}}, "member_time of serf in `stats`"),
         (Command.STATS, {"serf": SERF | {"health_score": "-1"}}, "health_score"),
         (Command.STATS, {"serf": SERF | {"health_score": "9" * 5000}}, "health_score"),
+        (Command.STATS, {"serf": SERF}, "agent in `stats` is no map"),
+        (Command.STATS, {"serf": SERF, "agent": {}}, "name of agent in `stats`"),
         (Command.JOIN, {"Num": "1"}, "Num of `join` is no int but bytes"),
     ],
 )

@@ -45,7 +45,7 @@ class Peer:
     def answer(self, command: str, now: float, error: str = "") -> list[SessionEvent]:
         """Answer the last request of that command, or send a record for a subscription."""
         bodies: dict[str, object] = {
-            "stats": {"serf": self.counters},
+            "stats": {"agent": {"name": "local"}, "serf": self.counters},
             "members": {"Members": []},
             "event": {"Event": "member-join", "Members": []},
             "log": {"Log": "2026/01/01 00:00:00 [INFO] serf: EventMemberUpdate: n"},
@@ -111,7 +111,7 @@ def test_the_opening_goes_step_by_step() -> None:
     for command in ("handshake", "auth", "stream", "monitor", "stats", "members"):
         assert peer.asked() == [command]
         events += peer.answer(command, 0.0)
-    assert events == [BecameLive(), Snapshot(records=(), health_score=0)]
+    assert events == [BecameLive(), Snapshot(records=(), health_score=0, agent=b"local")]
 
 
 def test_a_recorded_agent_is_read_to_its_table() -> None:
@@ -133,7 +133,7 @@ def test_the_health_score_of_the_last_stats_is_in_the_snapshot() -> None:
     peer.counters["health_score"] = "4"
     peer.poll(1.0)
     assert peer.asked() == ["members"]
-    assert peer.answer("members", 1.0) == [Snapshot(records=(), health_score=4)]
+    assert peer.answer("members", 1.0) == [Snapshot(records=(), health_score=4, agent=b"local")]
 
 
 def test_stats_are_polled_at_their_interval() -> None:
