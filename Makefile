@@ -39,7 +39,7 @@ bench: ## Compare rosterd with other ways, side by side (SCENARIO=..., CONTENDER
 	@compose/setup bench
 	$(call attended,.venv/bin/python -m tests.bench)
 
-logs: ## Follow the logs of the demo's cluster, all nodes together (NODE=..., EVENT=...)
+logs: ## Follow the logs of a cluster, all nodes together (NODE=..., EVENT=..., PROJECT=...)
 	@compose/setup demo
 	$(call attended,.venv/bin/python -m compose logs)
 
@@ -47,8 +47,8 @@ lock: ## Solve requirements/*.lock again from setup.cfg (UPGRADE=1 for the newes
 	@compose/setup test
 	@.venv/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
-clean: ## Remove what was made here, but .venv: caches, build products, the demo's run directories
-	@[ ! -d .run ] || [ ! -x .venv/bin/python ] || .venv/bin/python -m compose down --all
+clean: ## Remove what was made here, but .venv: the demo's nodes and run directories, caches, build products
+	@[ ! -x .venv/bin/python ] || { [ ! -d .run ] && [ ! -e .venv/.ready-demo ]; } || .venv/bin/python -m compose down --all
 	@rm -rf .run build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find daemon webapp compose requirements tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@[ ! -d .venv ] || echo '.venv is kept; remove it with: rm -rf .venv'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -13,20 +14,23 @@ from rich.console import Console
 from rich.table import Table
 
 from compose.cluster import HOME, ClusterError, Kind, LocalCluster
+from compose.collected import LOOK_AGAIN_S, CollectedFollower, command_to_follow, running_collectors
 from compose.demo import runner
 from compose.demo.containers import PROJECT
-from compose.engine import Engine, collector_of, tail_of
+from compose.engine import Engine, take_down
 from compose.images import make_images
-from compose.logs import CollectedFollower, Follower, LineFilter, passes, shown
+from compose.logs import Follower, LineFilter, passes, shown
 from compose.network import NoNetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from compose.commands import CommandResult
+    from compose.logs import Line
 
 RUN = HOME / ".run"
-FOLLOW_S = 0.1
+DEMO = "demo"
+"""The cluster of the demo, whose containers are those of PROJECT."""
 EXIT_CANNOT = 2
 
 app = typer.Typer(
@@ -41,13 +45,13 @@ NodeName = Annotated[str, typer.Argument(help="A node, such as web1 or balancer"
 
 
 @app.command()
-def demo(cluster: ClusterName = "demo") -> None:
+def demo(cluster: ClusterName = DEMO) -> None:
     """Run the demo (DEMO=local, DEMO_STAY=1, DEMO_REPORT=FILE)."""
     sys.exit(runner.main(os.environ, RUN / cluster))
 
 
 @app.command()
-def up(web: Annotated[int, typer.Option(help="How many web nodes")] = 2, cluster: ClusterName = "demo") -> None:
+def up(web: Annotated[int, typer.Option(help="How many web nodes")] = 2, cluster: ClusterName = DEMO) -> None:
     """Start a new cluster: a balancer and web nodes."""
     made = LocalCluster.create(RUN / cluster)
     made.require_programs()
@@ -61,7 +65,7 @@ def up(web: Annotated[int, typer.Option(help="How many web nodes")] = 2, cluster
 @app.command()
 def add(
     name: Annotated[str | None, typer.Argument(help="Its name [default: the next of web1, web2 …]")] = None,
-    cluster: ClusterName = "demo",
+    cluster: ClusterName = DEMO,
 ) -> None:
     """Start one more web node."""
     node = _open(cluster).add_web(name)
@@ -69,14 +73,14 @@ def add(
 
 
 @app.command()
-def start(name: NodeName, cluster: ClusterName = "demo") -> None:
+def start(name: NodeName, cluster: ClusterName = DEMO) -> None:
     """Start a node again that was stopped or killed."""
     opened = _open(cluster)
     opened.start(opened.node(name))
 
 
 @app.command()
-def stop(name: NodeName, cluster: ClusterName = "demo") -> None:
+def stop(name: NodeName, cluster: ClusterName = DEMO) -> None:
     """Stop a node in order: Serf leaves, running requests finish."""
     opened = _open(cluster)
     took = asyncio.run(opened.stop(opened.node(name)))
@@ -84,7 +88,7 @@ def stop(name: NodeName, cluster: ClusterName = "demo") -> None:
 
 
 @app.command()
-def kill(name: NodeName, cluster: ClusterName = "demo") -> None:
+def kill(name: NodeName, cluster: ClusterName = DEMO) -> None:
     """Crash a node: SIGKILL to all its processes."""
     opened = _open(cluster)
     opened.kill(opened.node(name))
@@ -94,7 +98,7 @@ def kill(name: NodeName, cluster: ClusterName = "demo") -> None:
 def tag(
     name: NodeName,
     tags: Annotated[list[str], typer.Argument(help="KEY=VALUE, such as weight=10 or state=drain; KEY= deletes")],
-    cluster: ClusterName = "demo",
+    cluster: ClusterName = DEMO,
 ) -> None:
     """Set tags of a node's running agent."""
     pairs = [text.partition("=") for text in tags]
@@ -105,7 +109,7 @@ def tag(
 
 
 @app.command()
-def nodes(cluster: ClusterName = "demo") -> None:
+def nodes(cluster: ClusterName = DEMO) -> None:
     """List the nodes."""
     opened = _open(cluster)
     table = Table(box=None)
@@ -120,7 +124,7 @@ def nodes(cluster: ClusterName = "demo") -> None:
 def ctl(
     name: NodeName,
     arguments: Annotated[list[str], typer.Argument(help="such as status, or restart rosterd")],
-    cluster: ClusterName = "demo",
+    cluster: ClusterName = DEMO,
 ) -> None:
     """Ask a node's supervisord (supervisorctl)."""
     opened = _open(cluster)
@@ -130,7 +134,7 @@ def ctl(
 @app.command(context_settings={"ignore_unknown_options": True})
 def rosterd(
     arguments: Annotated[list[str], typer.Argument(help="such as status, members --json, plan, render")],
-    cluster: ClusterName = "demo",
+    cluster: ClusterName = DEMO,
 ) -> None:
     """Run a rosterd command with the balancer's settings."""
     opened = _open(cluster)
@@ -147,8 +151,9 @@ def images() -> None:
 
 
 @app.command()
-def logs(
-    cluster: ClusterName = "demo",
+def logs(  # noqa: PLR0913  an option each
+    cluster: Annotated[str, typer.Option(envvar="CLUSTER", help="The local processes of .run/NAME")] = "",
+    project: Annotated[str, typer.Option(envvar="PROJECT", help="The containers of this compose project")] = "",
     node: Annotated[str, typer.Option(envvar="NODE", help="Only these nodes, such as 'web*'")] = "",
     program: Annotated[str, typer.Option(envvar="PROGRAM", help="Only these: rosterd, serf, access …")] = "",
     event: Annotated[str, typer.Option(envvar="EVENT", help="Only these events, such as 'member.*'")] = "",
@@ -158,41 +163,72 @@ def logs(
 ) -> None:
     """Follow the logs of all nodes together; requests that went well only with --program access.
 
-    Those of the containers where there are any, else those of the local processes.
+    Unless a cluster or a project is named: the demo's containers, else local processes that run, else other containers.
     """
+    if cluster and project:
+        raise typer.BadParameter("either --cluster (local processes) or --project (containers)")
     chosen = LineFilter(node, program, event)
-    collector = collector_of(PROJECT)
-    if collector:
-        with tail_of(collector, lines or 1) as tail:
-            _follow(CollectedFollower(tail), chosen, lines, follow=follow)
+    source = _named_source(cluster, project) if cluster or project else _found_source()
+    if source is None:
+        _tell("no cluster yet; waiting for one (make demo, or: up)")
+    while source is None and follow:
+        time.sleep(LOOK_AGAIN_S)
+        source = _found_source()
+    if source is None:
         return
+    with contextlib.closing(source):
+        past = _new_lines(source, chosen)
+        _print_lines(past[max(0, len(past) - lines) :])
+        while follow:
+            time.sleep(source.pause_s)
+            _print_lines(_new_lines(source, chosen))
+
+
+def _named_source(cluster: str, project: str) -> Follower | CollectedFollower:
+    """The logs of the local processes or of the containers that are named."""
+    if project:
+        if command_to_follow(project) is None:
+            _tell(f"no log collector of the project {project} runs; waiting for one")
+        return CollectedFollower(lambda: command_to_follow(project), _tell)
     if not (RUN / cluster / "cluster.json").exists():
-        sys.stderr.write(f"no cluster in {RUN / cluster} yet; waiting for one (make demo, or: up)\n")
-    _follow(Follower(RUN / cluster), chosen, lines, follow=follow)
+        _tell(f"no cluster in {RUN / cluster} yet; waiting for one (make demo, or: up)")
+    return Follower(RUN / cluster)
 
 
-def _follow(follower: Follower | CollectedFollower, chosen: LineFilter, back: int, *, follow: bool) -> None:
+def _found_source() -> Follower | CollectedFollower | None:
+    """The logs of what is there: the demo's containers, local processes that run, other containers, those that ran."""
+    projects = [collector.project for collector in running_collectors()]
+    known = (RUN / DEMO / "cluster.json").exists()
+    if projects and (PROJECT in projects or not (known and _open(DEMO).running())):
+        project = PROJECT if PROJECT in projects else projects[0]
+        others = ", ".join(sorted({*projects} - {project}))
+        _tell(f"following the containers of {project}" + (f"; for others: PROJECT={others}" if others else ""))
+        return CollectedFollower(lambda: command_to_follow(project), _tell)
+    return Follower(RUN / DEMO) if known else None
+
+
+def _new_lines(source: Follower | CollectedFollower, chosen: LineFilter) -> list[Line]:
+    return [line for line in source.new_lines() if passes(line, chosen)]
+
+
+def _print_lines(lines: Sequence[Line]) -> None:
     console = Console(highlight=False)
-    while True:
-        found = [line for line in follower.new_lines() if passes(line, chosen)]
-        for line in found[-back:] if back else found:
-            console.print(shown(line), soft_wrap=True)
-        back = 0
-        if not follow:
-            return
-        time.sleep(FOLLOW_S)
+    for line in lines:
+        console.print(shown(line), soft_wrap=True)
 
 
 @app.command()
 def down(
-    cluster: ClusterName = "demo",
+    cluster: ClusterName = DEMO,
     *,
     every: Annotated[bool, typer.Option("--all", help="Stop all clusters in .run, also when there is none")] = False,
 ) -> None:
-    """Stop all nodes in order; their logs stay in .run."""
+    """Stop all nodes in order, and remove the demo's containers; the logs of local processes stay in .run."""
+    removed = (every or cluster == DEMO) and asyncio.run(take_down(PROJECT, _tell))
     names = sorted(path.parent.name for path in RUN.glob("*/cluster.json")) if every else [cluster]
     for name in names:
-        _stop(_open(name))
+        if (RUN / name / "cluster.json").exists() or not removed:
+            _stop(_open(name))
 
 
 def _stop(opened: LocalCluster) -> None:
@@ -204,6 +240,10 @@ def _stop(opened: LocalCluster) -> None:
 
 def _open(cluster: str) -> LocalCluster:
     return LocalCluster.open(RUN / cluster)
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _relay(command: Coroutine[None, None, CommandResult]) -> None:

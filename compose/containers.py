@@ -108,11 +108,16 @@ class ContainerCluster:
         await self._compose("--profile", "ha2", "down", "--volumes", "--remove-orphans", "--timeout", str(STOP_S))
 
     def remove_all(self) -> None:
-        """Remove every container of the project, whatever it does; what cannot be removed stays."""
-        label = f"label=com.docker.compose.project={self.engine.project}"
-        listed = self.engine.output_of("ps", "--all", "--quiet", "--filter", label).split()
-        if listed:
-            self.engine.output_of("rm", "--force", "--volumes", *listed)
+        """Remove containers, networks and volumes of the project, whatever they do; what cannot be removed stays."""
+        label = ("--filter", f"label=com.docker.compose.project={self.engine.project}", "--quiet")
+        removals = (
+            (("ps", "--all"), ("rm", "--force", "--volumes")),
+            (("network", "ls"), ("network", "rm")),
+            (("volume", "ls"), ("volume", "rm", "--force")),
+        )
+        for listing, removal in removals:
+            if listed := self.engine.output_of(*listing, *label).split():
+                self.engine.output_of(*removal, *listed)
 
     async def stop(self, container: Container) -> None:
         """`docker stop`: SIGTERM to supervisord, and SIGKILL when that is not enough."""

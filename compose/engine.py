@@ -5,22 +5,23 @@ Both `docker compose` (a plugin) and `docker-compose` (1.29 and newer) will do; 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from compose import commands
 from compose.model import HOME, ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Mapping, Sequence
 
 COMPOSE_FILE = HOME / "compose" / "compose.yaml"
+PROJECT_LABEL = "com.docker.compose.project"
 ANSWER_S = 10.0
 COMMAND_S = 120.0
+STOP_S = 60
 
 
 class EngineError(ClusterError):
@@ -47,7 +48,7 @@ class Engine:
             EngineError: none answers, or there is no compose; the text says which.
         """
         if not answers():
-            raise EngineError("no container engine answers (docker version); DEMO=local needs none")
+            raise EngineError("no container engine answers (docker version)")
         if _works("docker", "compose", "version"):
             command: tuple[str, ...] = ("docker", "compose")
         elif shutil.which("docker-compose"):
@@ -72,46 +73,58 @@ class Engine:
 
     def output_of(self, *arguments: str) -> str:
         """What a docker command prints, for the way out: a failure is as good as nothing."""
-        command = self.docker(*arguments)
-        try:
-            return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False).stdout  # noqa: S603
-        except subprocess.TimeoutExpired:
-            return ""
+        return output_of(*arguments, deadline_s=COMMAND_S)
 
-    async def run(self, command: list[str], deadline_s: float = COMMAND_S) -> str:
-        """Run a command; its standard output.
-
-        Raises:
-            EngineError: it failed.
-            ClusterError: it did not end in time.
-        """
-        ended = await commands.run(command, self.environ, deadline_s)
-        if ended.code:
-            raise EngineError(f"{' '.join(command)}: {ended.stderr.strip()}")
-        return ended.stdout
+    async def run(self, command: Sequence[str], deadline_s: float = COMMAND_S) -> str:
+        """As the function `run`, with the project's environment."""
+        return await run(command, self.environ, deadline_s)
 
 
-def collector_of(project: str) -> str:
-    """The id of the running log collector of a project; empty where there is none, or no engine."""
-    labels = {"com.docker.compose.project": project, "com.docker.compose.service": "logs"}
-    filters = [word for key, value in labels.items() for word in ("--filter", f"label={key}={value}")]
+async def take_down(project: str, say: Callable[[str], None]) -> bool:
+    """Stop the containers of a project in order, and remove them with its networks and volumes; whether there were any.
+
+    By their labels: this needs neither compose nor the variables that the project was started with.
+
+    Raises:
+        EngineError: something cannot be stopped or removed.
+        ClusterError: that took too long.
+    """
+    label = ("--quiet", "--filter", f"label={PROJECT_LABEL}={project}")
+    listings = (("ps", "--all", *label), ("network", "ls", *label), ("volume", "ls", *label))
+    containers, networks, volumes = (output_of(*listing).split() for listing in listings)
+    if containers:
+        say(f"stopping the containers of {project} in order ...")
+        await run(["docker", "stop", "--time", str(STOP_S), *containers], os.environ)
+        await run(["docker", "rm", "--force", "--volumes", *containers], os.environ)
+    if networks:
+        await run(["docker", "network", "rm", *networks], os.environ)
+    if volumes:
+        await run(["docker", "volume", "rm", *volumes], os.environ)
+    return bool(containers or networks or volumes)
+
+
+async def run(command: Sequence[str], environ: Mapping[str, str], deadline_s: float = COMMAND_S) -> str:
+    """Run a command of docker or compose; its standard output.
+
+    Raises:
+        EngineError: it failed.
+        ClusterError: it did not end in time.
+    """
+    ended = await commands.run([*command], environ, deadline_s)
+    if ended.code:
+        raise EngineError(f"{' '.join(command)}: {ended.stderr.strip()}")
+    return ended.stdout
+
+
+def output_of(*arguments: str, deadline_s: float = ANSWER_S) -> str:
+    """What a docker command prints; nothing where there is no docker, or no engine that answers."""
     if shutil.which("docker") is None:
         return ""
-    command = ["docker", "ps", "--quiet", *filters]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)  # noqa: S603  docker, no shell
-    return listed.stdout.split()[0] if listed.stdout.split() else ""
-
-
-@contextlib.contextmanager
-def tail_of(collector: str, lines: int) -> Iterator[IO[bytes]]:
-    """Follow the file with the lines of all nodes, from so many past ones on, until the context is left."""
-    command = ["docker", "exec", collector, "tail", f"--lines={lines}", "-F", "/var/log/cluster/all.jsonl"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:  # noqa: S603  as above
-        assert process.stdout is not None  # noqa: S101  it is a pipe
-        try:
-            yield process.stdout
-        finally:
-            process.terminate()
+    command = ["docker", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, check=False).stdout  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return ""
 
 
 def answers() -> bool:

@@ -95,18 +95,21 @@ def debian_mirror(sources: Sequence[Path] = _SOURCES) -> str:
 
 
 def _fetch_wheels(say: Callable[[str], None]) -> None:
-    """Fetch what the lock files name; pip itself knows what is there already."""
-    say("fetching the wheels of the lock files")
+    """Fetch what the lock files name and the folder lacks."""
     machine = platform.machine()
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON]
     for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014"):
         command += ["--platform", f"{tag}_{machine}"]
+    command += ["--require-hashes", "--find-links", str(WHEELS), "--dest", str(WHEELS)]
     for lock in LOCKS:
-        _run([*command, "--require-hashes", "-d", str(WHEELS), "-r", str(HOME / "requirements" / lock)], DOWNLOAD_S)
+        wanted = ["--requirement", str(HOME / "requirements" / lock)]
+        if not _succeeds([*command, "--no-index", *wanted]):
+            say(f"fetching the wheels of {lock}")
+            _run([*command, *wanted], DOWNLOAD_S)
 
 
-def _succeeds(command: Sequence[str], environ: dict[str, str]) -> bool:
+def _succeeds(command: Sequence[str], environ: dict[str, str] | None = None) -> bool:
     try:
         return subprocess.run(command, env=environ, capture_output=True, timeout=PULL_S, check=False).returncode == 0  # noqa: S603
     except subprocess.TimeoutExpired:

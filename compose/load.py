@@ -7,7 +7,7 @@ Rules:
   reset, closed in the middle, too late, garbled, another status. A kept connection that the server closed *before*
   the next request was written on it is replaced; that is no retry, for nothing was sent.
 - Raw asyncio streams, because HTTP clients hide failures by sending again.
-- Bounded: in count, in time, and to 127.0.0.0/8.
+- Bounded: in count, in time, and to one network, 127.0.0.0/8 unless a test has hosts of its own.
 - `Load` acts and only collects `Sample`s; the functions below it are pure and say what the samples mean.
 
 Times are seconds of the event loop's clock, the monotonic one.
@@ -27,7 +27,6 @@ from compose.http import LARGEST_ANSWER, Answer, GarbledAnswerError, read_answer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_LOOPBACK = ip_network("127.0.0.0/8")
 _LAST_ANSWERS_S = 6.0
 
 
@@ -59,11 +58,14 @@ class Sample:
 class LoadPlan:
     """What to ask for, how often, and for how long at most.
 
-    `mark_header` names a header of the answer that each sample keeps.
+    `path` is asked for, with the request's number in place of `{number}`; `mark_header` names a header of the answer
+    that each sample keeps. `address` has to be in `network`.
     """
 
     address: str
     port: int
+    path: str = "/"
+    network: str = "127.0.0.0/8"
     rate: float = 100.0
     timeout_s: float = 5.0
     most: int = 30_000
@@ -72,8 +74,8 @@ class LoadPlan:
     mark_header: str = "x-demo"
 
     def __post_init__(self) -> None:
-        if ip_address(self.address) not in _LOOPBACK:
-            raise ValueError(f"{self.address}: the load goes to 127.0.0.0/8 only")
+        if ip_address(self.address) not in ip_network(self.network):
+            raise ValueError(f"{self.address}: the load goes to {self.network} only")
 
 
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -88,7 +90,6 @@ class Load:
         self._idle: deque[_Connection] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._request = request_of(plan.address, plan.port, "/")
 
     def stop(self) -> None:
         """Let `run` send nothing more, and return when the last answers are in."""
@@ -104,7 +105,7 @@ class Load:
                 await self._sleep_until(due)
                 if self._stopping.is_set() or due - begin > self.plan.longest_s:
                     break
-                self._send(kept=number % 2 == 0)
+                self._send(number)
             if self._in_flight:
                 await asyncio.wait(self._in_flight, timeout=_LAST_ANSWERS_S)
         finally:
@@ -121,12 +122,13 @@ class Load:
         except TimeoutError:
             return
 
-    def _send(self, *, kept: bool) -> None:
-        task = asyncio.create_task(self._one(kept=kept))
+    def _send(self, number: int) -> None:
+        path = self.plan.path.replace("{number}", str(number))
+        task = asyncio.create_task(self._one(path, kept=number % 2 == 0))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
 
-    async def _one(self, *, kept: bool) -> None:
+    async def _one(self, path: str, *, kept: bool) -> None:
         """One request and the sample of it."""
         clock = asyncio.get_running_loop().time
         sent = clock()
@@ -134,7 +136,7 @@ class Load:
         failure: Failure | None = None
         try:
             async with asyncio.timeout(self.plan.timeout_s):
-                answer = await self._ask(kept=kept)
+                answer = await self._ask(path, kept=kept)
         except TimeoutError:
             failure = Failure.LATE
         except ConnectionRefusedError:
@@ -159,12 +161,12 @@ class Load:
             sent, done, kept, failure, answer.status, get(self.plan.backend_header), get(self.plan.mark_header)
         )
 
-    async def _ask(self, *, kept: bool) -> Answer:
+    async def _ask(self, path: str, *, kept: bool) -> Answer:
         connection = (self._take_idle() if kept else None) or await self._connect()
         reader, writer = connection
         reusable = False
         try:
-            writer.write(self._request)
+            writer.write(request_of(self.plan.address, self.plan.port, path))
             await writer.drain()
             answer = await read_answer(reader)
             reusable = kept and not answer.ends_connection

@@ -3,22 +3,22 @@
 Rules:
 
 - A structured line (JSON with `event`) is shown as its event and its fields. What other programs write is shown as it
-  is, led by its own time; a line without one gets the time of the line before it, or of the file.
+  is, led by its own time; a line without one gets the time of the line before it, or of the file. Text that came by the
+  collector has the time at which its node read it: what programs write without a zone is in their container's.
 - Of HAProxy's access log only what deserves a look is shown, unless the program `access` is asked for: answers of 500
   and above, and sessions that did not end normally.
 - Parsing and choosing are pure; `Follower` reads files and nothing else, survives rotation and the end of a cluster,
-  and never opens a file for writing.
+  and never opens a file for writing. What a collector of containers has is followed in collected.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LARGEST_BACKLOG = 1_000_000
 LARGEST_READ = 4_000_000
+FOLLOW_S = 0.1
 
 _SERF = re.compile(r"\s*(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(?P<level>[A-Z]+)\] (?P<text>.*)")
 _SUPERVISOR = re.compile(r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (?P<level>[A-Z]{4}) (?P<text>.*)")
@@ -94,9 +95,9 @@ def parse_collected(raw: str) -> Line | None:
         node, program = str(values["node"]), str(values["program"])
     except (ValueError, KeyError, TypeError):
         return None
-    text = json.dumps(values["record"]) if "record" in values else str(values.get("text", ""))
-    line = parse_line(node, program, text)
-    if line is None or line.at is not None:
+    structured = "record" in values
+    line = parse_line(node, program, json.dumps(values["record"]) if structured else str(values.get("text", "")))
+    if line is None or (structured and line.at is not None):
         return line
     return replace(line, at=_utc(str(values.get("time", ""))))
 
@@ -217,6 +218,9 @@ class Follower:
     directory: Path
     _readings: dict[Path, _Reading] = field(default_factory=dict)
 
+    pause_s: ClassVar[float] = FOLLOW_S
+    """How long to wait before the next call."""
+
     def new_lines(self) -> list[Line]:
         """Every whole line that came since the last call, in the order of time."""
         lines: list[tuple[datetime, Line]] = []
@@ -226,6 +230,9 @@ class Follower:
             parsed = (parse_line(node, program, raw) for raw in added)
             lines += _timed([line for line in parsed if line is not None], written_at)
         return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
+
+    def close(self) -> None:
+        """Nothing is held open between two looks."""
 
     def _added(self, path: Path) -> tuple[list[str], datetime]:
         """The whole lines that came to a file, and when it was last written."""
@@ -263,20 +270,3 @@ def _timed(lines: list[Line], written_at: datetime) -> Iterator[tuple[datetime, 
     for line in lines:
         latest = max(line.at or latest, latest)
         yield latest, line if line.at else replace(line, at=latest)
-
-
-class CollectedFollower:
-    """Reads what the collector of a cluster in containers writes, as `tail --follow` hands it on."""
-
-    def __init__(self, tail: IO[bytes]) -> None:
-        """Take the standard output of a `tail` that runs; it is not waited on."""
-        self._tail = tail
-        self._rest = b""
-        os.set_blocking(tail.fileno(), False)
-
-    def new_lines(self) -> list[Line]:
-        """Every whole line that came since the last call."""
-        chunk = self._tail.read(LARGEST_READ) or b""
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        parsed = (parse_collected(line.decode("utf-8", "replace")) for line in whole)
-        return [line for line in parsed if line is not None]

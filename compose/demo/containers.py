@@ -66,7 +66,7 @@ class ContainerStage:
         cluster = ContainerCluster.create(directory, PROJECT)
         if await cluster.containers():
             say("removing the containers that an earlier demo left up ...")
-            await cluster.down()
+        await cluster.down()  # also where only volumes are left, with another cluster's keys and logs on them
         await asyncio.to_thread(make_images, cluster.engine, say)
         return cls(cluster)
 
@@ -134,18 +134,31 @@ class ContainerStage:
             raise EngineError(f"there is no container {spot.name}")
         return found[spot.name]
 
-    def hints(self) -> Sequence[tuple[str, str]]:
+    async def hints(self) -> Sequence[tuple[str, str]]:
         """Commands to try on a cluster that stays up, each with its purpose."""
         compose = " ".join(self.cluster.engine.compose())
         ports = self.cluster.ports
+        balancers = await self.cluster.running("ha")
         return (
             (f"curl -i http://{HOST}:{ports.http}/", "another server each time"),
             (f"http://{HOST}:{ports.stats}/", "HAProxy's page"),
             ("make logs", "everything, all nodes together"),
-            (f"docker exec {PROJECT}_ha_1 rosterd status", "or: members, plan, render"),
-            (f"{compose} up -d --no-build --scale webapp=6", "more nodes"),
-            (f"{compose} down --volumes", "remove all of it"),
+            *((f"docker exec {balancer.name} rosterd status", "or: members, plan, render") for balancer in balancers),
+            # Nothing but web nodes: compose does not know this cluster's ports and would make the balancer anew.
+            (f"{compose} up -d --no-build --no-deps --no-recreate --scale webapp=6 webapp", "more nodes"),
+            (".venv/bin/python -m compose down", "remove all of it"),
         )
+
+    async def keep_logs(self) -> str:
+        """Copy what the collector has, also one that is down, into the run directory."""
+        kept = self.cluster.directory / "all.jsonl"
+        try:
+            logs = await self.cluster.only("logs")
+            copy = self.cluster.engine.docker("cp", f"{logs.id}:/var/log/cluster/all.jsonl", str(kept))
+            await self.cluster.engine.run(copy)
+        except ClusterError:
+            return ""
+        return str(kept)
 
     async def close(self) -> None:
         """Stop and remove every container in order."""

@@ -62,7 +62,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Something happens before or after the steps."""
-        self.console.print(text)
+        self._print(Text(text))
 
     def note(self, text: str) -> None:
         """Something happened within a step."""
@@ -119,15 +119,19 @@ class Display:
         self.console.print(table_of(results))
         self._print(Text("followed: from the change until traffic had followed it; 100 requests a second throughout"))
 
-    def print_problems(self, results: Sequence[StepResult], not_reached: Sequence[str], lines: Iterable[Line]) -> None:
-        """Which steps did not hold or were not reached, and the last warnings and errors of the programs."""
+    def print_problems(
+        self, results: Sequence[StepResult], not_reached: Sequence[str], lines: Iterable[Line], rest: str
+    ) -> None:
+        """Which steps did not hold or were not reached, the last warnings and errors of all programs, and the rest."""
         for result in results:
             if not result.ok:
                 self._print(Text.assemble((result.name, "bold red"), f": {result.problem}"))
         if not_reached:
             self._print(Text.assemble(("no time left for", "bold red"), f": {', '.join(not_reached)}"))
-        self._print(Text("the last warnings and errors of all programs (make logs has the rest):"))
+        self._print(Text("the last warnings and errors of all programs:"))
         self._print(*(shown(line) for line in lines))
+        if rest:
+            self._print(Text(f"all the logs: {rest}"))
 
     def print_hints(self, hints: Iterable[tuple[str, str]]) -> None:
         """The cluster stays up: say what may be done with it."""

@@ -106,7 +106,7 @@ class LocalStage:
         """The last warnings and errors of all programs."""
         return [line for line in Follower(self._cluster.directory).new_lines() if is_problem(line)][-most:]
 
-    def hints(self) -> Sequence[tuple[str, str]]:
+    async def hints(self) -> Sequence[tuple[str, str]]:
         """Commands to try on a cluster that stays up, each with its purpose."""
         (address, http), (_, stats) = self.site.traffic, self.site.stats
         run = ".venv/bin/python -m compose"
@@ -117,9 +117,13 @@ class LocalStage:
             (f"{run} tag web1 state=drain", "take one out, without a lost request"),
             (f"{run} stop web2", "or: kill web2, start web2"),
             (f"{run} rosterd status", "or: members, plan, render"),
-            ("make logs", "everything, all nodes together"),
+            (f"make logs CLUSTER={self._cluster.directory.name}", "everything, all nodes together"),
             (f"{run} down", "stop all nodes"),
         )
+
+    async def keep_logs(self) -> str:
+        """They lie in the run directory anyway."""
+        return f"make logs CLUSTER={self._cluster.directory.name}"
 
     async def close(self) -> None:
         """Stop every node in order."""

@@ -31,10 +31,11 @@ class ModeRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The mode, and the reason as half a sentence."""
+    """The mode, the reason as half a sentence, and the mode to take where this one cannot be had after all, if any."""
 
     mode: Mode
     reason: str
+    otherwise: Mode | None = None
 
 
 def choose_by_name(name: str) -> Choice:
@@ -56,9 +57,20 @@ def choose_by_engine(engine: Engine) -> Choice:
     """The mode where DEMO names none: the best that there is."""
     match engine:
         case Engine.RUNNING:
-            return Choice(Mode.COMPOSE, "a container engine answers")
+            return Choice(Mode.COMPOSE, "a container engine answers", otherwise=Mode.LOCAL)
         case Engine.ABSENT:
             return Choice(Mode.LOCAL, "no container engine answers")
+
+
+def choose_otherwise(choice: Choice, problem: str) -> Choice:
+    """The mode where containers cannot be had after all.
+
+    Raises:
+        ModeRefusedError: they were asked for by name.
+    """
+    if choice.otherwise is None:
+        raise ModeRefusedError(f"{problem}\nDEMO=local needs no containers")
+    return Choice(choice.otherwise, "a container engine answers, but containers cannot be had (the reason is above)")
 
 
 async def find_engine() -> Engine:

@@ -20,7 +20,14 @@ from compose.demo.containers import CONTAINER_STEPS, ContainerStage
 from compose.demo.context import Context
 from compose.demo.display import Display
 from compose.demo.local import LocalStage
-from compose.demo.mode import Mode, ModeRefusedError, choose_by_engine, choose_by_name, find_engine
+from compose.demo.mode import (
+    Mode,
+    ModeRefusedError,
+    choose_by_engine,
+    choose_by_name,
+    choose_otherwise,
+    find_engine,
+)
 from compose.demo.options import Options, OptionsRefusedError
 from compose.demo.report import StepResult, report_of, with_requests
 from compose.demo.step import run_step
@@ -71,7 +78,7 @@ async def _until_signal(options: Options, directory: Path) -> int:
 async def _demo(options: Options, directory: Path) -> int:
     choice = choose_by_name(options.mode) if options.mode else choose_by_engine(await find_engine())
     display = Display()
-    stage, steps = await _set_up(choice, directory, display)
+    choice, stage, steps = await _set_up(choice, directory, display)
     async with contextlib.AsyncExitStack() as cleanup:
         cleanup.push_async_callback(_stop_all, stage, display)
         context = Context(stage, display.note)
@@ -80,23 +87,26 @@ async def _demo(options: Options, directory: Path) -> int:
         display.print_results(results)
         report = report_of(choice.mode.value, results, not_reached)
         if not report["ok"]:
-            display.print_problems(results, not_reached, await stage.problems(LAST_PROBLEMS))
+            display.print_problems(results, not_reached, await stage.problems(LAST_PROBLEMS), await stage.keep_logs())
         if options.report:
             _write_report(options.report, json.dumps(report, indent=2) + "\n")
         if options.stay:
-            display.print_hints(stage.hints())
+            display.print_hints(await stage.hints())
             cleanup.pop_all()
     return 0 if report["ok"] else EXIT_FAILED
 
 
-async def _set_up(choice: Choice, directory: Path, display: Display) -> tuple[Stage, Sequence[Step]]:
-    """A stage for the mode, with nothing on it yet, and what will be played there."""
-    match choice.mode:
-        case Mode.LOCAL:
-            return await LocalStage.create(directory, display.say), STEPS
-        case Mode.COMPOSE:
+async def _set_up(choice: Choice, directory: Path, display: Display) -> tuple[Choice, Stage, Sequence[Step]]:
+    """A stage with nothing on it yet, and what will be played there; the choice is another where containers fail."""
+    if choice.mode is Mode.COMPOSE:
+        try:
             stage = await ContainerStage.create(directory.with_name(f"{directory.name}-containers"), display.say)
-            return stage, (*STEPS, *CONTAINER_STEPS)
+        except ClusterError as error:
+            choice = choose_otherwise(choice, str(error))
+            display.say(f"no containers: {error}\n")
+        else:
+            return choice, stage, (*STEPS, *CONTAINER_STEPS)
+    return choice, await LocalStage.create(directory, display.say), STEPS
 
 
 async def _stop_all(stage: Stage, display: Display) -> None:

@@ -73,8 +73,11 @@ class Stage(Protocol):
     async def problems(self, most: int) -> Sequence[Line]:
         """The last warnings and errors of all programs."""
 
-    def hints(self) -> Sequence[tuple[str, str]]:
+    async def hints(self) -> Sequence[tuple[str, str]]:
         """Commands to try on a cluster that stays up, each with its purpose."""
+
+    async def keep_logs(self) -> str:
+        """Keep all logs for when the cluster is gone: where they are read then, empty where there are none."""
 
     async def close(self) -> None:
         """Stop everything in order."""

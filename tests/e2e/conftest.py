@@ -6,6 +6,7 @@ made once. A machine that can do neither skips the tests, loudly and by name; CI
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -62,4 +63,4 @@ async def cluster(images: None, tmp_path: Path) -> AsyncIterator[ContainerCluste
     try:
         yield made
     finally:
-        await made.down()
+        await asyncio.to_thread(made.remove_all)

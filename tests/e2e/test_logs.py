@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
+from functools import partial
 from typing import Any
 
-from compose.containers import Container, ContainerCluster
-from compose.waiting import ask_until
+from compose.containers import HOST, Container, ContainerCluster
+from compose.haproxy_view import ask
+from compose.waiting import WaitedInVainError, ask_until
 from tests.e2e.test_containers import traffic, until_served
 
 OUTAGE_S = 60.0
@@ -22,6 +26,9 @@ async def collected(cluster: ContainerCluster, name: str = "all.jsonl") -> list[
     text = await cluster.run_in(await cluster.only("logs"), *reading)
     return [json.loads(line) for line in text.splitlines()]
 
+
+ASKED = re.compile(r'"GET /\?n=(\d+) ')
+"""A line of HAProxy's access log, with the number of the request."""
 
 ROTATE = (
     "/usr/sbin/logrotate",
@@ -40,25 +47,54 @@ async def write_numbered_lines(cluster: ContainerCluster, container: Container, 
 
 
 async def test_an_outage_of_the_collector_loses_nothing(cluster: ContainerCluster) -> None:
-    """Requests and programs go on meanwhile; in the end each line of each node is there."""
+    """Requests and programs go on meanwhile; in the end each line is there, of the balancer and of a web node."""
     await cluster.up("ha", "logs", "webapp", webapps=2)
-    await until_served(cluster, 2)
+    web, _ = await until_served(cluster, 2)
     ha, logs = await cluster.only("ha"), await cluster.only("logs")
     async with traffic(cluster) as load:
-        writing = asyncio.create_task(write_numbered_lines(cluster, ha, LINES))
+        writing = asyncio.gather(*(write_numbered_lines(cluster, node, LINES) for node in (ha, web)))
         await asyncio.sleep(2)
         await cluster.kill(logs)
         await asyncio.sleep(OUTAGE_S)
         await cluster.start(logs)
         await writing
 
-    async def all_there() -> bool:
+    async def missing() -> list[str]:
         found = await collected(cluster)
-        numbers = {line["text"] for line in found if line["program"] == "probe"}
-        requests = [line for line in found if line["program"] == "access" and line["node"] == ha.node]
-        return numbers == {f"numbered {number}" for number in range(LINES)} and len(requests) >= len(load.samples)
+        lines = {(line["node"], line["text"]) for line in found if line["program"] == "probe"}
+        asked = {match[1] for line in found if (match := ASKED.search(str(line.get("text"))))}
+        written = [(node.node, f"numbered {number}") for node in (ha, web) for number in range(LINES)]
+        lost = [" ".join(line) for line in written if line not in lines]
+        return lost + [f"request {number}" for number in range(len(load.samples)) if str(number) not in asked]
+
+    async def all_there() -> bool:
+        return not await missing()
+
+    with contextlib.suppress(WaitedInVainError):
+        await ask_until(all_there, ARRIVED_WITHIN_S, "every line to arrive")
+    assert await missing() == []
+    about = await ask((HOST, cluster.ports.runtime), "show info")
+    assert "DroppedLogs: 0" in about.splitlines()
+
+
+async def test_a_burst_and_a_forwarder_that_is_killed_lose_nothing(cluster: ContainerCluster) -> None:
+    """Twenty thousand lines at once, and the node's rsyslog killed with most of them before it."""
+    await cluster.up("logs", "webapp", webapps=1)
+    (web,) = await cluster.running("webapp")
+    burst = "i=0; while [ $i -lt 20000 ]; do echo numbered $i; i=$((i+1)); done"
+    await ask_until(partial(has_lines_of, cluster, web), ARRIVED_WITHIN_S, "the first lines")
+    await cluster.run_in(web, "sh", "-c", f"({burst}) >>/run/node/logs/probe.log; kill -9 $(cat /run/node/rsyslog.pid)")
+
+    async def all_there() -> bool:
+        lines = {line["text"] for line in await collected(cluster) if line["program"] == "probe"}
+        return lines == {f"numbered {number}" for number in range(20_000)}
 
     await ask_until(all_there, ARRIVED_WITHIN_S, "every line to arrive")
+
+
+async def has_lines_of(cluster: ContainerCluster, node: Container) -> bool:
+    """Whether the collector has lines of this node."""
+    return any(line["node"] == node.node for line in await collected(cluster))
 
 
 async def test_lines_keep_their_structure(cluster: ContainerCluster) -> None:

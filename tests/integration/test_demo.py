@@ -68,3 +68,45 @@ def test_a_mode_that_cannot_be_had_ends_at_once(tmp_path: Path, mode: str, probl
     assert process.returncode == 2
     assert output.startswith(f"demo: {problem}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def broken(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH on which an engine answers, but compose cannot do anything."""
+    folder = tmp_path_factory.mktemp("broken")
+    for name, script in {
+        "docker": '[ "$1" != compose ]',
+        "docker-compose": "echo no compose today >&2; exit 1",
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_containers_that_were_asked_for_and_cannot_be_had(tmp_path: Path, broken: str) -> None:
+    """The text says why, and what can be done."""
+    with spawn(tmp_path / "d", DEMO="compose", PATH=broken) as process:
+        output = process.communicate(timeout=TIMEOUT_S)[0]
+
+    assert process.returncode == 2
+    assert "no compose today" in output
+    assert output.endswith("DEMO=local needs no containers\n")
+
+
+def test_local_processes_where_containers_cannot_be_had(tmp_path_factory: pytest.TempPathFactory, broken: str) -> None:
+    """Nobody asked for containers by name: the demo says why there are none, and goes on."""
+    directory = tmp_path_factory.mktemp("d")
+    with spawn(directory, PATH=broken) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in iter(process.stdout.readline, ""):
+            lines.append(line)
+            if "requests flow" in line:
+                process.send_signal(signal.SIGTERM)
+        process.wait(TIMEOUT_S)
+
+    output = "".join(lines)
+    assert "no compose today" in output
+    assert "local mode: a container engine answers, but containers cannot be had" in output
+    assert process.returncode == 128 + signal.SIGTERM
+    assert LocalCluster.open(directory).running() == ()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -26,6 +28,8 @@ class TestPrepare:
             (tmp_path / name).mkdir(exist_ok=True)
         return {
             "NODE_LOGS": str(tmp_path / "run" / "logs"),
+            "NODE_SPOOL": str(tmp_path / "spool"),
+            "NODE": "web",
             "SERF_RPC_AUTH_FILE": str(tmp_path / "run" / "rpc_auth"),
             "SERF_ENCRYPT_KEY_FILE": str(tmp_path / "keys" / "encrypt_key"),
             **more,
@@ -39,6 +43,19 @@ class TestPrepare:
             assert len(path.read_text()) == 44
             assert stat.S_IMODE(path.stat().st_mode) == 0o400
         assert [path.name for path in (tmp_path / "keys").iterdir()] == ["encrypt_key"]
+
+    def test_each_node_has_a_spool_of_its_own_and_what_is_long_gone_goes(self, tmp_path: Path) -> None:
+        """Two weeks after its last word; a file that is younger than its directory counts."""
+        environ = self.environ(tmp_path)
+        long_ago = time.time() - 15 * 86_400
+        for node in ("web", "gone", "old-but-busy"):
+            (tmp_path / "spool" / node).mkdir(parents=True)
+            (tmp_path / "spool" / node / "records.qi").touch()
+        os.utime(tmp_path / "spool" / "gone" / "records.qi", (long_ago, long_ago))
+        for node in ("web", "gone", "old-but-busy"):
+            os.utime(tmp_path / "spool" / node, (long_ago, long_ago))
+        assert prepare(environ)["NODE_SPOOL"] == str(tmp_path / "spool" / "web")
+        assert {path.name for path in (tmp_path / "spool").iterdir()} == {"web", "old-but-busy"}
 
     def test_keys_that_are_there_stay(self, tmp_path: Path) -> None:
         """A restart, and every other node on the same volume."""

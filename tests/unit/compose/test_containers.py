@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,16 @@ DESCRIBED: dict[str, Any] = {
     "Config": {"Hostname": "0123456789ab", "Labels": {"com.docker.compose.service": "webapp"}},
     "NetworkSettings": {"Networks": {"rosterd_nodes": {"IPAddress": "172.18.0.5"}}},
 }
+
+
+@pytest.fixture
+def berlin() -> Iterator[None]:
+    """A machine whose time is not that of its containers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 class TestContainer:
@@ -73,13 +85,30 @@ class TestCollected:
         line = parse_collected(json.dumps({"time": "x", "node": "n1", "program": "rosterd", "record": record}))
         assert line is not None
         assert (line.node, line.program, line.event, line.text) == ("n1", "rosterd", "member.joined", "member=a")
+        assert str(line.at) == "2026-01-02 03:04:05.600000+00:00"
 
-    def test_a_line_of_text(self) -> None:
-        """With the time at which it was read, where it has none of its own."""
-        raw = {"time": "2026-01-02T03:04:05+00:00", "node": "n1", "program": "haproxy", "text": "[WARNING] x"}
+    @pytest.mark.usefixtures("berlin")
+    @pytest.mark.parametrize(
+        ("program", "text", "level", "shown"),
+        [
+            ("haproxy", "[WARNING] x", "warning", "x"),
+            ("serf", "    2026/01/02 03:04:04 [WARN] agent: x", "warning", "agent: x"),
+            ("supervisord", "2026-01-02 03:04:04,999 INFO spawned: x", "info", "spawned: x"),
+        ],
+    )
+    def test_a_line_of_text(self, program: str, text: str, level: str, shown: str) -> None:
+        """With the time at which it was read: what the program wrote is the container's time, which has no zone."""
+        raw = {"time": "2026-01-02T03:04:05+00:00", "node": "n1", "program": program, "text": text}
         line = parse_collected(json.dumps(raw))
         assert line is not None
-        assert (line.level, line.text, str(line.at)) == ("warning", "x", "2026-01-02 03:04:05+00:00")
+        assert (line.level, line.text, str(line.at)) == (level, shown, "2026-01-02 03:04:05+00:00")
+
+    def test_a_record_without_a_time(self) -> None:
+        """It has the time at which it was read, too."""
+        raw = {"time": "2026-01-02T03:04:05+00:00", "node": "n1", "program": "app", "record": {"event": "a.b"}}
+        line = parse_collected(json.dumps(raw))
+        assert line is not None
+        assert str(line.at) == "2026-01-02 03:04:05+00:00"
 
     @pytest.mark.parametrize("raw", ["", "x", "[]", "{}", '{"node": "a"}', '{"node": "a", "program": "b"}'])
     def test_what_is_no_line(self, raw: str) -> None:

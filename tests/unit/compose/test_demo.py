@@ -8,7 +8,15 @@ from rich.console import Console
 
 from compose.cluster import HOME
 from compose.demo.containers import CONTAINER_STEPS
-from compose.demo.mode import Choice, Engine, Mode, ModeRefusedError, choose_by_engine, choose_by_name
+from compose.demo.mode import (
+    Choice,
+    Engine,
+    Mode,
+    ModeRefusedError,
+    choose_by_engine,
+    choose_by_name,
+    choose_otherwise,
+)
 from compose.demo.options import Options, OptionsRefusedError
 from compose.demo.report import StepResult, report_of, table_of, with_requests
 from compose.demo.step import StepFailedError
@@ -36,12 +44,25 @@ def test_a_mode_by_name(name: str, mode: Mode) -> None:
     ("engine", "choice"),
     [
         (Engine.ABSENT, Choice(Mode.LOCAL, "no container engine answers")),
-        (Engine.RUNNING, Choice(Mode.COMPOSE, "a container engine answers")),
+        (Engine.RUNNING, Choice(Mode.COMPOSE, "a container engine answers", otherwise=Mode.LOCAL)),
     ],
 )
 def test_a_mode_by_what_is_there(engine: Engine, choice: Choice) -> None:
     """In containers where it can, and it says for which reason."""
     assert choose_by_engine(engine) == choice
+
+
+def test_containers_that_cannot_be_had_after_all() -> None:
+    """Where nobody asked for them by name local processes do, and it is said why."""
+    choice = choose_otherwise(choose_by_engine(Engine.RUNNING), "no compose")
+    assert choice.mode is Mode.LOCAL
+    assert "containers cannot be had" in choice.reason
+
+
+def test_containers_that_were_asked_for_are_not_replaced() -> None:
+    """The text says what the matter is, and what works."""
+    with pytest.raises(ModeRefusedError, match="no compose\nDEMO=local needs no containers"):
+        choose_otherwise(choose_by_name("compose"), "no compose")
 
 
 @pytest.mark.parametrize("name", ["docker", "LOCAL"])
