@@ -33,7 +33,8 @@ from compose.load import Load, LoadPlan, failures
 from rosterd.model import Running, RunningServer
 from rosterd.proxy.commands import OBSERVE, parse_observation
 from tests.haproxy_process import BINARY, HAProxyProcess
-from tests.loopback import RPC_PORT, free_address
+from tests.island import Island
+from tests.loopback import GOSSIP_PORT, RPC_PORT, free_address
 from tests.serf_agent import SerfAgent
 from tests.web_server import WebServer
 
@@ -44,10 +45,12 @@ ADMIN_PORT = 9780
 STATS_PORT = 1936
 """Fixed, since the address is nobody else's."""
 
+PORTS = (GOSSIP_PORT, RPC_PORT)
 POLL_S = 0.02
 WITHIN_S = 15.0
 STOP_WITHIN_S = 5.0
 LONGEST_COMMAND_S = 20.0
+LONGEST_LOAD_S = 240.0
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -118,10 +121,14 @@ class WebNode:
 
 @dataclass
 class Daemon:
-    """`rosterd run` with the settings file in `directory`; `environ` is added to the environment of each start."""
+    """`rosterd run` with the settings file in `directory`; `environ` is added to the environment of each start.
+
+    `prefix` goes before the command, such as that of an island.
+    """
 
     directory: Path
     admin: tuple[str, int]
+    prefix: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -146,7 +153,7 @@ class Daemon:
         """Start it and return at once."""
         with (self.directory / "rosterd.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rosterd", "run", "--settings", str(self.settings_file)],
+                [*self.prefix, sys.executable, "-m", "rosterd", "run", "--settings", str(self.settings_file)],
                 env=os.environ | dict(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -252,7 +259,8 @@ class FileIdentity:
 class Balancer:
     """An agent, a daemon and a HAProxy on one address; files, sockets and logs are in `directory`.
 
-    `settings` (by section, and `services`) is merged over what a test needs; `agent_settings` go to the agent.
+    `settings` (by section, and `services`) is merged over what a test needs; `agent_settings` go to the agent. On an
+    island where there is one.
     """
 
     def __init__(
@@ -260,14 +268,21 @@ class Balancer:
         directory: Path,
         settings: Mapping[str, Any] | None = None,
         agent_settings: Mapping[str, object] | None = None,
+        island: Island | None = None,
     ) -> None:
         self.directory = directory
-        self.haproxy = HAProxyProcess(directory)
+        self.haproxy = HAProxyProcess(directory, island)
+        prefix = island.prefix if island else ()
+        self.network = island.network if island else "127.0.0.0/8"
         self.address = self.haproxy.address
         self.agent = SerfAgent(
-            self.address, directory / "serf", tags={"role": "balancer"}, settings=dict(agent_settings or {})
+            self.address,
+            directory / "serf",
+            tags={"role": "balancer"},
+            settings=dict(agent_settings or {}),
+            prefix=prefix,
         )
-        self.daemon = Daemon(directory, (self.address, ADMIN_PORT))
+        self.daemon = Daemon(directory, (self.address, ADMIN_PORT), prefix)
         self.template = directory / "haproxy.cfg.j2"
         self.template.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
         self.settings = _merged(self._own_settings(), settings or {})
@@ -301,13 +316,17 @@ class Balancer:
             },
             "reload": {"file_quiet_s": 0.3, "file_longest_s": 1.0, "backoff_first_s": 0.3, "backoff_longest_s": 1.0},
             # A box that is busy with tests makes agents feel unwell: no cause to suspect the network here.
-            "policy": {"guard_health_score": 8, "networks": ["127.0.0.0/8"]},
+            "policy": {"guard_health_score": 8, "networks": [self.network]},
             "admin": {"listen": f"{self.address}:{ADMIN_PORT}"},
         }
 
     def write_settings(self, changes: Mapping[str, Any] | None = None) -> None:
         """Write the settings file, with these changes by section; the next call without them takes them back."""
         replace(self.daemon.settings_file, _toml(_merged(self.settings, changes or {})))
+
+    def edit_template(self, text: str) -> None:
+        """Give the template this text, as most editors do: at once."""
+        replace(self.template, text)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -344,17 +363,19 @@ class Balancer:
         """Start a web node that joins this balancer; return when both its processes answer."""
         server = WebServer.start(address or free_address())
         try:
-            return self.add_web_agent(server, name, **tags)
+            return self.add_web_agent(server, name, tags)
         except BaseException:
             server.kill()
             raise
 
-    def add_web_agent(self, server: WebServer, name: str = "", **tags: str) -> WebNode:
-        """Start an agent that speaks for this web server."""
-        tags = {"role": "backend", "port": str(server.port)} | tags
+    def add_web_agent(
+        self, server: WebServer, name: str = "", tags: Mapping[str, str] | None = None, ports: tuple[int, int] = PORTS
+    ) -> WebNode:
+        """Start an agent that speaks for this web server, at these ports for gossip and RPC."""
+        all_tags = {"role": "backend", "port": str(server.port), **(tags or {})}
         # An address may have several agents one after the other: a directory of its own for each.
         directory = Path(tempfile.mkdtemp(prefix="web-", dir=self.directory))
-        agent = SerfAgent(server.address, directory, name=name, tags=tags, join=(self.address,))
+        agent = SerfAgent(server.address, directory, name=name, tags=all_tags, join=(self.agent.gossip,), ports=ports)
         node = WebNode(agent.start(), server)
         self._webs.append(node)
         return node
@@ -492,11 +513,19 @@ class Balancer:
     @contextmanager
     def traffic(self, rate: float = 100.0) -> Iterator[Load]:
         """Keep requests flowing meanwhile; at the end not one may have failed."""
-        load = Load(LoadPlan(self.address, self.haproxy.port, rate=rate, longest_s=60.0))
+        with self.load(rate) as load:
+            yield load
+        assert failures(load.samples, 0.0, float("inf")) == ()
+
+    @contextmanager
+    def load(self, rate: float = 100.0) -> Iterator[Load]:
+        """Keep requests flowing meanwhile, whatever becomes of them."""
+        load = Load(
+            LoadPlan(self.address, self.haproxy.port, network=self.network, rate=rate, longest_s=LONGEST_LOAD_S)
+        )
         with _in_a_thread(load):
             self.until(lambda: len(load.samples) > 10, "traffic")
             yield load
-        assert failures(load.samples, 0.0, float("inf")) == ()
 
 
 @contextmanager

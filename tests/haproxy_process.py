@@ -19,20 +19,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.island import Island
+
 BINARY = os.environ.get("HAPROXY", "haproxy")
+ISLAND_PORT = 8000
+"""Nobody else is there."""
+
 _START_S = 10.0
 _STOP_S = 5.0
 
 
 class HAProxyProcess:
-    """HAProxy in master-worker mode. Files and sockets live in `directory`; traffic listens on `address:port`."""
+    """HAProxy in master-worker mode. Files and sockets live in `directory`; traffic listens on `address:port`.
 
-    def __init__(self, directory: Path) -> None:
+    On an island where there is one.
+    """
+
+    def __init__(self, directory: Path, island: Island | None = None) -> None:
         self.config = directory / "haproxy.cfg"
         self.runtime_socket = directory / "run.sock"
         self.master_socket = directory / "master.sock"
-        self.address = free_address()
-        self.port = free_port(self.address)
+        self.address = island.address if island else free_address()
+        self.port = ISLAND_PORT if island else free_port(self.address)
+        self._prefix = island.prefix if island else ()
         self._log = directory / "haproxy.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,7 +82,7 @@ class HAProxyProcess:
         """Start HAProxy from its file and return when both sockets answer."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [BINARY, "-W", "-db", "-S", str(self.master_socket), "-f", str(self.config)],
+                [*self._prefix, BINARY, "-W", "-db", "-S", str(self.master_socket), "-f", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

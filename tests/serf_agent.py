@@ -45,7 +45,8 @@ class SerfAgent:
     `name` defaults to the last two numbers of the address. `join` gets the addresses (or host:port) to join with at
     the start, retried each second. `encrypt_key` is base64 of 16, 24 or 32 bytes. `raw_name` and `raw_tags` go over
     the command line as they are, for names and values that are no UTF-8; they replace `name` and `tags`.
-    `settings` is merged last into the configuration file, for everything else that Serf knows.
+    `settings` is merged last into the configuration file, for everything else that Serf knows. `prefix` goes before the
+    command, such as that of an island. `ports` are those of gossip and RPC, for a second agent at one address.
     """
 
     address: str
@@ -58,6 +59,8 @@ class SerfAgent:
     raw_name: bytes | None = None
     raw_tags: Mapping[bytes, bytes] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    ports: tuple[int, int] = (GOSSIP_PORT, RPC_PORT)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -68,13 +71,13 @@ class SerfAgent:
     @property
     def rpc_address(self) -> tuple[str, int]:
         """Where the RPC listens."""
-        return self.address, RPC_PORT
+        return self.address, self.ports[1]
 
     @property
     def gossip(self) -> str:
         """What another agent's `join` or a seed setting takes."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{GOSSIP_PORT}"
+        return f"{host}:{self.ports[0]}"
 
     @property
     def pid(self) -> int:
@@ -107,7 +110,7 @@ class SerfAgent:
         config = self._write_config()
         with (self.directory / "serf.log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["serf", "agent", f"-config-file={config}", *self._raw_arguments()],
+                [*self.prefix, "serf", "agent", f"-config-file={config}", *self._raw_arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -182,7 +185,7 @@ class SerfAgent:
         """Run `serf NAME ARGUMENTS` against this agent and return what it printed."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         done = subprocess.run(
-            ["serf", name, f"-rpc-addr={host}:{RPC_PORT}", *arguments],
+            [*self.prefix, "serf", name, f"-rpc-addr={host}:{self.ports[1]}", *arguments],
             # The key in the environment, not in the arguments, where every user of the machine could read it.
             env=os.environ | ({"SERF_RPC_AUTH": self.auth_key} if self.auth_key else {}),
             capture_output=True,
@@ -204,8 +207,8 @@ class SerfAgent:
     def _write_config(self) -> Path:
         host = f"[{self.address}]" if ":" in self.address else self.address
         config: dict[str, object] = {
-            "bind": f"{host}:{GOSSIP_PORT}",
-            "rpc_addr": f"{host}:{RPC_PORT}",
+            "bind": f"{host}:{self.ports[0]}",
+            "rpc_addr": f"{host}:{self.ports[1]}",
             "profile": "lan",
             "retry_join": list(self.join),
             "retry_interval": "1s",

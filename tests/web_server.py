@@ -28,10 +28,10 @@ class WebServer:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, address: str | None = None) -> WebServer:
-        """Start one and return when it accepts."""
+    def start(cls, address: str | None = None, port: int = 0) -> WebServer:
+        """Start one and return when it accepts; at a free port, unless one is given."""
         address = address or free_address()
-        port = free_port(address)
+        port = port or free_port(address)
         process = subprocess.Popen([sys.executable, "-m", "tests.web_server", address, str(port)])
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:

@@ -156,6 +156,14 @@ class Actuator:
             self._record(plan)
         return applied
 
+    async def detour(self, blueprint: Blueprint, text: str, plan: Reload) -> None:
+        """Have HAProxy run without its runtime socket for a moment, before it is reloaded with it.
+
+        A new worker takes over the listeners of the old one, also one whose file is gone; after a worker that did not
+        have it, it is made anew. What fails is logged; the reload that follows meets the same.
+        """
+        await self._attempt(blueprint, self._applier.detour(text, self._patience.most_old_workers), plan)
+
     def took_effect(self, plan: Reload) -> None:
         """HAProxy is seen to run what the reload was for."""
         self.reloads += 1

@@ -435,6 +435,8 @@ class Controller:
         # What wakes us from here on belongs to the next reload.
         cause, self._cause = self._cause, journal.Cause()
         self._planner.expect_new_worker()
+        if self._planner.needs_detour:
+            await self._actuator.detour(blueprint, outcome.aside(), plan)
         applied = await self._actuator.reload(blueprint, outcome.text, plan)
         if applied is None:
             self._cause = cause

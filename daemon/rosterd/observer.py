@@ -40,6 +40,9 @@ answer gets more: two of its deadlines."""
 DEAF_AFTER_S = 10.0
 """How long a HAProxy whose master says that it runs may be silent on its runtime socket."""
 
+GONE_AFTER_S = 1.0
+"""How long its runtime socket may be missing."""
+
 
 class Observer:
     """Looks at one HAProxy."""
@@ -114,7 +117,8 @@ class Observer:
         observed.running = None
         if observed.proxy.fails(now, str(error)):
             log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
-        self.is_deaf = now >= observed.proxy.since + DEAF_AFTER_S and await self._has_worker()
+        patience_s = DEAF_AFTER_S if self._runtime.path.exists() else GONE_AFTER_S
+        self.is_deaf = now >= observed.proxy.since + patience_s and await self._has_worker()
 
     def see(self, running: Running) -> None:
         """Take what HAProxy runs, from a look or from its answer to something else."""

@@ -29,6 +29,13 @@ class Outcome:
         """The configuration that says all of it."""
         return self.desired.text
 
+    def aside(self) -> str:
+        """The same configuration, but that HAProxy's runtime socket is beside its place."""
+        settings, template = self.blueprint.settings, self.blueprint.template
+        path = settings.proxy.runtime_socket
+        proxy = settings.proxy.model_copy(update={"runtime_socket": path.with_name(f"{path.name}.aside")})
+        return render(template, self.blueprint.structure, proxy, settings.services, self.decision.backends)
+
     @classmethod
     def of(cls, table: Table, blueprint: Blueprint, view: View, now: float, last: Outcome | None = None) -> Outcome:
         """Decide and render; TemplateError when the template cannot be rendered with these servers.

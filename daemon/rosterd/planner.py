@@ -39,6 +39,8 @@ class Planner:
         """Wire it up."""
         self.goes_back = False
         """Whether HAProxy runs a draft that has proven to be no good, and has to be given the last good one again."""
+        self.needs_detour = False
+        """Whether HAProxy was reloaded because it did not answer, and still does not."""
         self._observed = observed
         self._observer = observer
         self._hand = hand
@@ -80,6 +82,7 @@ class Planner:
     def difference_left(self, outcome: Outcome) -> str:
         """What HAProxy does not run although it was reloaded for it, in words; empty when it does."""
         running = self._observed.running
+        self.needs_detour = running is None
         if running is None:
             return "it does not answer on its runtime socket"
         left = compare(without_drains_by_hand(outcome.desired), running, None)

@@ -28,7 +28,7 @@ def test_an_edit_without_effect_is_rejected(tmp_path: Path) -> None:
         mark, good = balancer.daemon.mark(), balancer.template.read_text()
         broken = good.replace(' weight {{ 0 if server.state.value == "drain" else server.weight }}', "")
         assert broken != good
-        balancer.template.write_text(broken)
+        balancer.edit_template(broken)
         error = balancer.daemon.wait_event("edit.rejected", mark)["error"]
         assert "still differs" in error
         assert f"nodes/{web.name}: weight 1 to 7" in error
@@ -127,7 +127,7 @@ def test_a_draft_whose_text_depends_on_servers_is_reloaded(tmp_path: Path) -> No
         balancer.wait_served(web)
         text = balancer.template.read_text()
         option = "{% if server.weight == 77 %} maxqueue 9{% endif %}"
-        balancer.template.write_text(text.replace(" id {{ server.id }}", f" id {{{{ server.id }}}}{option}"))
+        balancer.edit_template(text.replace(" id {{ server.id }}", f" id {{{{ server.id }}}}{option}"))
         balancer.daemon.wait_event("edit.taken")
         balancer.wait_content()
         reloads, mark = balancer.daemon.status()["reloads"], balancer.daemon.mark()
@@ -192,7 +192,7 @@ def test_a_file_that_cannot_follow_costs_nothing(tmp_path: Path) -> None:
         web = balancer.add_web()
         balancer.until(lambda: web.address in balancer.answering(), "the server")
         web.agent.set_tags(weight="9")
-        balancer.template.write_text(balancer.template.read_text() + "# another structure\n")
+        balancer.edit_template(balancer.template.read_text() + "# another structure\n")
         balancer.daemon.wait_event("edit.taken")
         before, begin = cpu_seconds(balancer.daemon.pid), time.monotonic()
         throughout(lambda: bool(balancer.daemon.pid), 2, "a daemon that waits")
@@ -208,7 +208,7 @@ def test_a_template_that_fails_for_some_members_only(tmp_path: Path) -> None:
         first = balancer.add_web()
         balancer.wait_served(first)
         line = "{% for service in services if service.servers|length == 2 %}{{ nonsense }}{% endfor %}\n"
-        balancer.template.write_text(balancer.template.read_text() + line)
+        balancer.edit_template(balancer.template.read_text() + line)
         balancer.daemon.wait_event("edit.taken")
         balancer.wait_content()
         mark = balancer.daemon.mark()
@@ -229,9 +229,7 @@ def test_an_edit_that_hides_haproxy_from_the_daemon_is_taken_back(tmp_path: Path
         web = balancer.add_web()
         balancer.wait_served(web)
         mark, good = balancer.daemon.mark(), balancer.template.read_text()
-        balancer.template.write_text(
-            good.replace("stats socket {{ proxy.runtime_socket }}", f"stats socket {tmp_path}/x")
-        )
+        balancer.edit_template(good.replace("stats socket {{ proxy.runtime_socket }}", f"stats socket {tmp_path}/x"))
         error = balancer.daemon.wait_event("edit.rejected", mark)["error"]
         assert "does not answer on its runtime socket" in error
         balancer.wait_ready()
@@ -265,9 +263,7 @@ def test_what_haproxy_warns_of_is_told(tmp_path: Path) -> None:
     with Balancer(tmp_path) as balancer:
         balancer.start()
         mark = balancer.daemon.mark()
-        balancer.template.write_text(
-            balancer.template.read_text() + "backend strange\n    option forwardfor\n    mode tcp\n"
-        )
+        balancer.edit_template(balancer.template.read_text() + "backend strange\n    option forwardfor\n    mode tcp\n")
         warnings = balancer.daemon.wait_event("proxy.reloaded", mark)["warnings"]
         assert any("strange" in warning and "forwardfor" in warning for warning in warnings)
         checked = balancer.daemon.command("check")
@@ -286,9 +282,7 @@ def test_an_edit_of_server_lines_is_in_force_at_once(tmp_path: Path) -> None:
         line = "{% for server in service.servers %}\n"
         good = balancer.template.read_text()
         assert line in good
-        balancer.template.write_text(
-            good.replace(line, line.replace(" %}", f" if server.port != {web.server.port} %}}"))
-        )
+        balancer.edit_template(good.replace(line, line.replace(" %}", f" if server.port != {web.server.port} %}}")))
         mark = balancer.daemon.mark()
         assert "still differs" in balancer.daemon.wait_event("edit.rejected", mark)["error"]
         balancer.wait_content()

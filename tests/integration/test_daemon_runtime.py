@@ -277,7 +277,7 @@ def test_what_haproxy_refuses_at_run_time_comes_by_a_reload(balancer: Balancer) 
     """An option that the file may have and a command may not: told with HAProxy's words, and served all the same."""
     good = balancer.template.read_text()
     mark = balancer.daemon.mark()
-    balancer.template.write_text(good.replace(" id {{ server.id }}", " id {{ server.id }} max-reuse 7"))
+    balancer.edit_template(good.replace(" id {{ server.id }}", " id {{ server.id }} max-reuse 7"))
     balancer.daemon.wait_event("proxy.reloaded", mark)
     mark = balancer.daemon.mark()
     node = balancer.add_web()
@@ -289,7 +289,7 @@ def test_what_haproxy_refuses_at_run_time_comes_by_a_reload(balancer: Balancer) 
     assert reloaded["reasons"] == [f"nodes/{node.name}: HAProxy refused: {refused['error']}"]
     assert len(balancer.daemon.events("command.refused", mark)) == 1
     balancer.remove(node)
-    balancer.template.write_text(good)
+    balancer.edit_template(good)
     balancer.wait_content()
 
 
@@ -297,7 +297,7 @@ def test_a_static_algorithm_is_not_even_tried(balancer: Balancer, web: WebNode) 
     """The reason is known beforehand; a server that leaves drains at run time nevertheless."""
     good = balancer.template.read_text()
     mark = balancer.daemon.mark()
-    balancer.template.write_text(good.replace("balance {{ service.balance }}", "balance static-rr"))
+    balancer.edit_template(good.replace("balance {{ service.balance }}", "balance static-rr"))
     balancer.daemon.wait_event("proxy.reloaded", mark)
     mark = balancer.daemon.mark()
     node = balancer.add_web()
@@ -306,14 +306,14 @@ def test_a_static_algorithm_is_not_even_tried(balancer: Balancer, web: WebNode) 
     assert "balance static-rr" in reloaded["reasons"][0]
     assert balancer.daemon.events("command.refused", mark) == []
     balancer.remove(node)
-    balancer.template.write_text(good)
+    balancer.edit_template(good)
     balancer.wait_content()
     balancer.wait_served(web)
 
 
 def test_many_additions_at_once_are_reloaded(tmp_path: Path) -> None:
     """The daemon knows where a reload is faster; `rosterd plan` says so beforehand."""
-    with Balancer(tmp_path) as balancer:
+    with Balancer(tmp_path, {"policy": {"networks": ["10.0.0.0/8"]}}) as balancer:
         balancer.start()
         members = [member(number) for number in range(800)]
         plan = balancer.daemon.command(
@@ -400,7 +400,7 @@ def leaving(balancer: Balancer) -> Mapping[str, int | None]:
 def reload_once(balancer: Balancer) -> None:
     """Have HAProxy reloaded by a harmless edit."""
     mark = balancer.daemon.mark()
-    balancer.template.write_text(balancer.template.read_text() + "# edited\n")
+    balancer.edit_template(balancer.template.read_text() + "# edited\n")
     balancer.daemon.wait_event("proxy.reloaded", mark)
 
 

@@ -149,7 +149,7 @@ class TestExitCodes:
 
     def test_a_configuration_that_haproxy_refuses(self, node: Node) -> None:
         """In HAProxy's own words, with the keyword at fault."""
-        broken = node.template.read_text(encoding="utf-8").replace("retries 3", "retrys 3")
+        broken = node.template.read_text(encoding="utf-8").replace("    retries ", "    retrys ")
         node.template.write_text(broken, encoding="utf-8")
         fails(node.runs("check"), 6, "unknown keyword 'retrys'", "'defaults' section")
 

@@ -70,6 +70,15 @@ class Applier:
         `ProxyBinaryError` or `ConfigFileError`, all with nothing changed; `ReloadFailed` or `ProxyGarbled` with the
         last good file back in its place.
         """
+        applied = await self._reload(text, most_old_workers)
+        self.confirm(text)
+        return applied
+
+    async def detour(self, text: str, most_old_workers: int) -> Applied:
+        """Make HAProxy run `text` on the way to another one: as `reload`, but it is not kept as a good one."""
+        return await self._reload(text, most_old_workers)
+
+    async def _reload(self, text: str, most_old_workers: int) -> Applied:
         before = self._file.read()
         processes = await self._master.processes()
         if len(processes.old_workers) >= most_old_workers:
@@ -85,7 +94,6 @@ class Applier:
             self._restore(before, failure)
             raise
         reload_s = self._clock() - started
-        self.confirm(text)
         warnings = tuple(dict.fromkeys((*followed.warnings, *proof.warnings)))  # both often say the same
         return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s)
 

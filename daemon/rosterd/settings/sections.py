@@ -120,6 +120,13 @@ class ProxySettings(_Section):
         description="Which requests a second server gets after the first one failed with them: safe methods, any "
         "method (a POST may run twice), none. A connection that fails is always tried elsewhere",
     )
+    retries: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="How many further servers may be tried with a request. Fewer spare servers a request that kills "
+        "each one it reaches; more find the one that is left when many die at once",
+    )
     connect_timeout_s: PositiveSeconds = Field(1.0, description="To a server")
     client_timeout_s: PositiveSeconds = Field(60.0, description="A client's silence")
     server_timeout_s: PositiveSeconds = Field(60.0, description="A server's silence")

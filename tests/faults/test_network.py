@@ -1,0 +1,87 @@
+"""The balancer's network fails: all of it, or gossip alone. No server is removed for that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.balancer import Balancer, WebNode, throughout
+from tests.island import Island
+
+CUTS_S = (20.0, 60.0, 180.0)
+"""Serf takes some ten seconds to notice; a hold is over long before the last ones end."""
+
+NOTICED_WITHIN_S = 40.0
+"""Until the agent, of a cluster that small, holds all the others for failed."""
+
+HOLD_S = 5.0
+BACK_WITHIN_S = 5.0
+AGREED_WITHIN_S = 60.0
+"""Until the agents hold each other for alive again."""
+
+POLICY = {"policy": {"hold_s": HOLD_S, "longest_hold_s": HOLD_S}}
+
+
+def island_balancer(stack: ExitStack, directory: Path) -> tuple[Island, Balancer, list[WebNode]]:
+    """Return a balancer on an island, and three web nodes that it serves."""
+    island = stack.enter_context(Island())
+    directory.mkdir()
+    balancer = stack.enter_context(Balancer(directory, POLICY, island=island))
+    balancer.start()
+    webs = [balancer.add_web(island.outside()) for _ in range(3)]
+    balancer.wait_served(*webs)
+    return island, balancer, webs
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """What a test opens, closed after it."""
+    with ExitStack() as opened:
+        yield opened
+
+
+def test_a_balancer_that_is_cut_off_keeps_its_servers(tmp_path: Path, stack: ExitStack) -> None:
+    """For 20, 60 and 180 s, each on an island of its own at the same time; served again at once when it is over."""
+    places = [island_balancer(stack, tmp_path / f"{cut:.0f}") for cut in CUTS_S]
+    reloads = [balancer.daemon.status()["reloads"] for _, balancer, _ in places]
+    begin = time.monotonic()
+    for island, _, _ in places:
+        island.cut()
+    for cut, (island, balancer, webs), before in zip(CUTS_S, places, reloads, strict=True):
+        keeps_its_servers(balancer, webs, begin + cut)
+        if cut > NOTICED_WITHIN_S:
+            assert balancer.daemon.events("guard.engaged") != []
+        island.heal()
+        is_back(balancer, webs)
+        assert balancer.daemon.status()["reloads"] == before
+
+
+def keeps_its_servers(balancer: Balancer, webs: list[WebNode], end: float) -> None:
+    """Look until a time that HAProxy has a server for each web node."""
+    names = {web.name for web in webs}
+    throughout(lambda: balancer.running_names() == names, end - time.monotonic(), "every server in HAProxy")
+
+
+def is_back(balancer: Balancer, webs: list[WebNode]) -> None:
+    """Wait until all answer, which takes HAProxy's checks, and until the guard is over, which takes gossip."""
+    balancer.until(lambda: {web.address for web in webs} <= balancer.answering(), "all to answer", BACK_WITHIN_S)
+    balancer.until(lambda: balancer.daemon.status()["guard"] == "", "the guard to end", AGREED_WITHIN_S)
+    balancer.wait_content()
+    assert balancer.running_names() == {web.name for web in webs}
+
+
+def test_gossip_that_is_lost_costs_no_request(tmp_path: Path, stack: ExitStack) -> None:
+    """The members seem to fail, and all of them answer: they are served on, longer than any hold."""
+    island, balancer, webs = island_balancer(stack, tmp_path / "b")
+    with balancer.traffic() as load:
+        island.lose_gossip()
+        balancer.daemon.wait_event("guard.engaged", within=NOTICED_WITHIN_S)
+        keeps_its_servers(balancer, webs, time.monotonic() + 3 * HOLD_S)
+        island.find_gossip()
+        is_back(balancer, webs)
+    assert {sample.backend for sample in load.samples[-60:]} == {web.address for web in webs}
+    assert balancer.daemon.status()["guard"] == ""
