@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e lint bench logs lock clean
+.PHONY: help setup demo test e2e faults lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -28,6 +28,10 @@ test: ## Run all tests (T="tests/unit -k roster" for some, with pytest's own opt
 e2e: ## Test the cluster in containers (E="-k logs" for some); installs and starts an engine where none answers
 	@compose/setup e2e
 	@.venv/bin/python -m pytest tests/e2e $(E)
+
+faults: ## Break everything around a balancer, with requests flowing (F="-k disk" for some); some parts need root
+	@compose/setup faults
+	@.venv/bin/python -m pytest tests/faults -n 4 $(F)
 
 lint: ## Check style, format and types
 	@compose/setup test

@@ -260,7 +260,7 @@ class Balancer:
     """An agent, a daemon and a HAProxy on one address; files, sockets and logs are in `directory`.
 
     `settings` (by section, and `services`) is merged over what a test needs; `agent_settings` go to the agent. On an
-    island where there is one.
+    island where there is one; `encrypt_key` is that of the gossip of all agents.
     """
 
     def __init__(
@@ -269,8 +269,10 @@ class Balancer:
         settings: Mapping[str, Any] | None = None,
         agent_settings: Mapping[str, object] | None = None,
         island: Island | None = None,
+        encrypt_key: str | None = None,
     ) -> None:
         self.directory = directory
+        self.encrypt_key = encrypt_key
         self.haproxy = HAProxyProcess(directory, island)
         prefix = island.prefix if island else ()
         self.network = island.network if island else "127.0.0.0/8"
@@ -281,6 +283,7 @@ class Balancer:
             tags={"role": "balancer"},
             settings=dict(agent_settings or {}),
             prefix=prefix,
+            encrypt_key=encrypt_key,
         )
         self.daemon = Daemon(directory, (self.address, ADMIN_PORT), prefix)
         self.template = directory / "haproxy.cfg.j2"
@@ -359,23 +362,36 @@ class Balancer:
         assert self.daemon.end() == 0
         self.daemon.start()
 
-    def add_web(self, address: str = "", name: str = "", **tags: str) -> WebNode:
-        """Start a web node that joins this balancer; return when both its processes answer."""
+    def add_web(self, address: str = "", name: str = "", join: str = "", **tags: str) -> WebNode:
+        """Start a web node that joins this balancer, or who else is given; return when both its processes answer."""
         server = WebServer.start(address or free_address())
         try:
-            return self.add_web_agent(server, name, tags)
+            return self.add_web_agent(server, name, tags, join=join)
         except BaseException:
             server.kill()
             raise
 
     def add_web_agent(
-        self, server: WebServer, name: str = "", tags: Mapping[str, str] | None = None, ports: tuple[int, int] = PORTS
+        self,
+        server: WebServer,
+        name: str = "",
+        tags: Mapping[str, str] | None = None,
+        ports: tuple[int, int] = PORTS,
+        join: str = "",
     ) -> WebNode:
         """Start an agent that speaks for this web server, at these ports for gossip and RPC."""
         all_tags = {"role": "backend", "port": str(server.port), **(tags or {})}
         # An address may have several agents one after the other: a directory of its own for each.
         directory = Path(tempfile.mkdtemp(prefix="web-", dir=self.directory))
-        agent = SerfAgent(server.address, directory, name=name, tags=all_tags, join=(self.agent.gossip,), ports=ports)
+        agent = SerfAgent(
+            server.address,
+            directory,
+            name=name,
+            tags=all_tags,
+            join=(join or self.agent.gossip,),
+            ports=ports,
+            encrypt_key=self.encrypt_key,
+        )
         node = WebNode(agent.start(), server)
         self._webs.append(node)
         return node

@@ -185,3 +185,5 @@ def _signals(stop: asyncio.Event, controller: Controller) -> Iterator[None]:
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+            # What comes now comes late: the process is about to end, and in order.
+            signal.signal(number, signal.SIG_IGN)
