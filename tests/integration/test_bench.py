@@ -69,7 +69,7 @@ def test_a_smoke_run_measures(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C, which reaches every process of the group, ends all of them."""
-    bench = start(tmp_path / "report.json", SCENARIO="crash", CONTENDER="static")
+    bench = start(tmp_path / "report.json", SCENARIO="churn", CONTENDER="static")
     until(lambda: is_under_load(bench.pid), "the load to have begun")
     os.killpg(bench.pid, signal.SIGINT)
     output, _ = bench.communicate(timeout=30)

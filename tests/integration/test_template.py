@@ -269,15 +269,16 @@ async def test_how_often_a_post_is_begun(
 ) -> None:
     """A server that took a request and died may have acted on it: only `all` sends it again, three times."""
     webs = [web_server() for _ in range(2)]
-    balancer.proxy = balancer.proxy.model_copy(update={"retry": retry})
+    balancer.proxy = balancer.proxy.model_copy(update={"retry": retry, "retries": 3})
     balancer.start(*(line_of(web, n) for n, web in enumerate(webs, 1)))
     assert (await balancer.ask("/die", method="POST")).status == 502
     assert await deaths(webs) == begun
 
 
 async def test_a_get_is_tried_again_elsewhere(balancer: Balancer, web_server: Callable[..., WebServer]) -> None:
-    """With the default, a safe request is sent four times in all before the client hears of it."""
+    """With three retries a safe request is sent four times in all before the client hears of it."""
     webs = [web_server() for _ in range(2)]
+    balancer.proxy = balancer.proxy.model_copy(update={"retries": 3})
     balancer.start(*(line_of(web, n) for n, web in enumerate(webs, 1)))
     assert (await balancer.ask("/die")).status == 502
     assert await deaths(webs) == 4
