@@ -29,9 +29,9 @@ e2e: ## Test the cluster in containers (E="-k logs" for some); installs and star
 	@compose/setup e2e
 	@.venv/bin/python -m pytest tests/e2e $(E)
 
-faults: ## Break everything around a balancer, with requests flowing (F="-k disk" for some); some parts need root
+faults: ## Break everything around a balancer, and fuzz what it reads (F="-k disk" for some); some parts need root
 	@compose/setup faults
-	@.venv/bin/python -m pytest tests/faults -n 4 $(F)
+	@.venv/bin/python -m pytest tests/faults tests/fuzz -n 4 $(F)
 
 lint: ## Check style, format and types
 	@compose/setup test
