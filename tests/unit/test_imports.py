@@ -192,10 +192,11 @@ def test_serf_and_proxy_never_see_each_other(module: str) -> None:
 
 @each_module
 def test_imports_stand_at_the_top(module: str) -> None:
-    """None hides in a function to dodge a circle."""
+    """None hides in a function to dodge a circle. One waits until signals are taken."""
     functions = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     inside = [node for function in functions for node in ast.walk(function)]
-    assert not [node for node in inside if isinstance(node, ast.Import | ast.ImportFrom)]
+    hidden = [node for node in inside if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(hidden) == (1 if module == "rosterd.__main__" else 0)
 
 
 def test_the_watcher_has_the_only_thread() -> None:
