@@ -139,5 +139,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Also where it was started with SIGINT ignored, as in the background of a script.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     sys.exit(main(Console(width=None if sys.stdout.isatty() else _WIDTH)))
