@@ -13,6 +13,7 @@ import random
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,27 @@ async def level(socket: HAProxySocket, desired: Desired) -> None:
                 results, _ = await carry_out(socket, plan.actions, OBSERVE_WITH_SESSIONS)
                 assert all(type(result).__name__ != "Refused" for result in results), results
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("seed", seeds()[:20])
+def test_hostile_members_change_nothing_for_those_who_serve(seed: int) -> None:
+    """Whatever comes, with whichever address and port: who serves goes on, at the same place, with the same id."""
+    good = [
+        MemberRecord(b"good-%d" % number, bytes((10, 0, 0, number + 1)), 7946, {b"role": b"backend"}, b"alive")
+        for number in range(200)
+    ]
+    table, _ = advance(EMPTY, good, 0.0, served=())
+    before = decide(table, SERVICES, View({}, {}, 0), LIMITS, 0.0)
+    dice = random.Random(seed)  # noqa: S311  as above
+    hostile = {record.name: record for record in hostile_members(seed, PER_BATCH)}
+    # Half of them claim the place of one that serves.
+    claims = [
+        replace(record, address=dice.choice(good).address, tags={**record.tags, b"port": b"3000"})
+        if dice.random() < 0.5
+        else record
+        for record in hostile.values()
+    ]
+    table, _ = advance(table, [*good, *claims], 1.0, served=())
+    after = decide(table, SERVICES, View(before.lines, {}, 0), LIMITS, 1.0)
+    assert len(before.lines["nodes"]) == len(good)
+    assert before.lines["nodes"].items() <= after.lines["nodes"].items()
