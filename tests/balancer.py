@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -221,10 +221,10 @@ class Daemon:
 
     def events(self, event: str, since: int = 0, **fields: object) -> list[Json]:
         """Return the log lines of this event with these fields, from a mark on."""
-        lines = self.log.splitlines()[since:]
-        found = (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}"))
         return [
-            line for line in found if line["event"] == event and all(line.get(key) == fields[key] for key in fields)
+            line
+            for line in _parsed(self.log.splitlines()[since:])
+            if line["event"] == event and all(line.get(key) == fields[key] for key in fields)
         ]
 
     def wait_event(self, event: str, since: int = 0, within: float = WITHIN_S, **fields: object) -> Json:
@@ -243,6 +243,14 @@ class Daemon:
             return answer
         finally:
             connection.close()
+
+
+def _parsed(lines: list[str]) -> Iterator[Json]:
+    """The log lines among them; one that was cut short by a kill has the next one behind it, and is none."""
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            if line.startswith("{"):
+                yield json.loads(line)
 
 
 # --- the balancer -----------------------------------------------------------------------------------------------
