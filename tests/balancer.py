@@ -46,6 +46,9 @@ STATS_PORT = 1936
 """Fixed, since the address is nobody else's."""
 
 PORTS = (GOSSIP_PORT, RPC_PORT)
+SECOND_PORTS = (7956, 7383)
+"""For a second agent at one address."""
+
 POLL_S = 0.02
 WITHIN_S = 15.0
 STOP_WITHIN_S = 5.0
@@ -408,6 +411,13 @@ class Balancer:
         """Start an agent with this raw name, which may be anything, and nothing behind it."""
         directory = Path(tempfile.mkdtemp(prefix="agent-", dir=self.directory))
         agent = SerfAgent(free_address(), directory, raw_name=name, raw_tags=tags, join=(self.address,))
+        self._agents.append(agent)
+        return agent.start()
+
+    def add_neighbour(self, name: str, tags: Mapping[str, str]) -> SerfAgent:
+        """Start another agent at the balancer's own address, with these tags and nothing behind it."""
+        directory = Path(tempfile.mkdtemp(prefix="agent-", dir=self.directory))
+        agent = SerfAgent(self.address, directory, name=name, tags=tags, join=(self.agent.gossip,), ports=SECOND_PORTS)
         self._agents.append(agent)
         return agent.start()
 

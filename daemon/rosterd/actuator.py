@@ -141,11 +141,15 @@ class Actuator:
         now = self._clock()
         return self._debounce.is_due(now) and now >= self._retry_at
 
-    async def reload(self, blueprint: Blueprint, text: str, plan: Reload) -> Applied | None:
-        """Reload; None when it failed. What it brought about is told by `took_effect` or `had_no_effect`."""
-        most_old_workers = self._patience.most_old_workers
+    async def reload(self, blueprint: Blueprint, text: str, plan: Reload, aside: str | None = None) -> Applied | None:
+        """Reload; None when it failed. What it brought about is told by `took_effect` or `had_no_effect`.
+
+        By way of `aside`, where that is given: the same without the runtime socket in its place, which is new then.
+        """
+        most = self._patience.most_old_workers
+        way = self._applier.reload(text, most) if aside is None else self._applier.reload_by(aside, text, most)
         try:
-            applied = await self._attempt(blueprint, self._applier.reload(text, most_old_workers), plan)
+            applied = await self._attempt(blueprint, way, plan)
         except ReloadPostponed as error:
             self._postpone(plan, error)
             return None
@@ -155,14 +159,6 @@ class Actuator:
         if applied is None:
             self._record(plan)
         return applied
-
-    async def detour(self, blueprint: Blueprint, text: str, plan: Reload) -> None:
-        """Have HAProxy run without its runtime socket for a moment, before it is reloaded with it.
-
-        A new worker takes over the listeners of the old one, also one whose file is gone; after a worker that did not
-        have it, it is made anew. What fails is logged; the reload that follows meets the same.
-        """
-        await self._attempt(blueprint, self._applier.detour(text, self._patience.most_old_workers), plan)
 
     def took_effect(self, plan: Reload) -> None:
         """HAProxy is seen to run what the reload was for."""

@@ -197,9 +197,11 @@ def _members(loaded: Settings, file: str | None) -> tuple[Table, View]:
         lines = _served_lines(status)
         # Who is served without being listed in full (inherited, unseen, quarantined) is held, as the daemon does.
         known = inherit({name for servers in lines.values() for name in servers}, _NOW)
-        waiting = {row["server"]: _NOW + row["for_s"] for row in status["damped"]}
+        waiting = {row["server"]: _NOW + row["for_s"] for row in status.get("damped", [])}
+        address = status["agent"].get("address")
+        own = loaded.listens_at(ip_address(address) if address else None)
         table = _table(known, records_of(json.dumps(answer), loaded.admin.listen))
-        return table, replace(_view(lines), waiting=waiting)
+        return table, replace(_view(lines), waiting=waiting, own=own)
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

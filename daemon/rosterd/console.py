@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 10_000
+
+SHOWN = 20
+"""How many of a kind of trouble are named."""
 """Columns when standard output is no terminal: scripts get whole lines."""
 
 
@@ -83,18 +86,27 @@ def _side(side: Mapping[str, Any], fine: str) -> str:
 
 def _wrong(answer: Mapping[str, Any]) -> Sequence[str]:
     lines = [f"guard: no failed member is removed: {answer['guard']}"] if answer["guard"] else []
-    lines += [f"displaced: {row['service']}/{row['server']}: {row['by']} has its port" for row in answer["displaced"]]
-    lines += [f"barred: {row['service']}/{row['server']}: {row['reason']}" for row in answer["barred"]]
-    lines += [
+    lines += _cut(
+        f"displaced: {row['service']}/{row['server']}: {row['by']} has its port" for row in answer["displaced"]
+    )
+    # A daemon from before an update may not tell the next two.
+    lines += _cut(f"barred: {row['service']}/{row['server']}: {row['reason']}" for row in answer.get("barred", []))
+    lines += _cut(
         f"damped: {row['service']}/{row['server']}: it comes and goes, and waits for {row['for_s']:.0f}s more"
-        for row in answer["damped"]
-    ]
-    lines += [f"quarantined: {row['name']}: {row['reason']}" for row in answer["quarantined"]]
+        for row in answer.get("damped", [])
+    )
+    lines += _cut(f"quarantined: {row['name']}: {row['reason']}" for row in answer["quarantined"])
     if answer["blueprint"]["error"]:
         lines.append(f"edit rejected: {answer['blueprint']['error']}")
     if answer["action_error"]:
         lines.append(f"last action failed: {answer['action_error']}")
     return lines
+
+
+def _cut(lines: Iterable[str]) -> Sequence[str]:
+    """So many lines of a kind; members choose how many there are."""
+    found = list(lines)
+    return [*found[:SHOWN], f"... and {len(found) - SHOWN} more ..."] if len(found) > SHOWN else found
 
 
 def _console() -> Console:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -163,6 +164,7 @@ class Controller:
             structure=self._outcome.desired.structure if self._outcome else "",
             running=observed.running,
             health_score=observed.health_score,
+            own_address=observed.own_address,
             agent_since=observed.agent.since,
             agent_error=observed.agent.error,
             proxy_since=observed.proxy.since,
@@ -327,10 +329,10 @@ class Controller:
     def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
         """What should be; the last outcome again while nothing that it depends on has changed."""
         observed, last = self._observed, self._outcome
-        waiting = observed.waiting(now)
+        waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
         answering = observed.answering(waiting)
         agent_answers = not observed.agent.error
-        own = frozenset((observed.own_address, port) for port in blueprint.settings.own_ports)
+        own = blueprint.settings.listens_at(observed.own_address)
         view = View(self._served, answering, observed.health_score, agent_answers, self._by_hand, waiting, own)
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
@@ -342,10 +344,11 @@ class Controller:
         if not self._drafts.is_on_trial(outcome.blueprint):
             return outcome
         good, last = self._drafts.good_or_only, self._stand_in
-        if last is not None and last.is_still_right(outcome.table, good, outcome.view, now):
+        view = replace(outcome.view, own=good.settings.listens_at(self._observed.own_address))
+        if last is not None and last.is_still_right(outcome.table, good, view, now):
             return last
         try:
-            self._stand_in = Outcome.of(outcome.table, good, outcome.view, now, last)
+            self._stand_in = Outcome.of(outcome.table, good, view, now, last)
         except TemplateError:
             self._stand_in = None
         return self._stand_in
@@ -435,9 +438,8 @@ class Controller:
         # What wakes us from here on belongs to the next reload.
         cause, self._cause = self._cause, journal.Cause()
         self._planner.expect_new_worker()
-        if self._planner.needs_detour:
-            await self._actuator.detour(blueprint, outcome.aside(), plan)
-        applied = await self._actuator.reload(blueprint, outcome.text, plan)
+        aside = outcome.aside() if self._observer.has_lost_socket else None
+        applied = await self._actuator.reload(blueprint, outcome.text, plan, aside)
         if applied is None:
             self._cause = cause
             self._hand.try_again()

@@ -4,7 +4,8 @@ Pure. Each departure of an alive member costs it a point, and the points halve e
 `flap_limit` points is to wait until half of that is left. Rules:
 
 - Points are kept for the member's name and for where it listens: an incarnation has a new name at the same place, and
-  a node that moves keeps its name.
+  a node that moves keeps its name. A place gets points from who served there, and from nobody else: whoever reaches the
+  gossip port may claim any place.
 - Only what a member does is counted. Who is lost because the local agent has forgotten everybody does not pay for it.
 - This says who waits; whether they may (there may be nobody else to serve) is policy's to decide.
 """
@@ -12,7 +13,7 @@ Pure. Each departure of an alive member costs it a point, and the points halve e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,7 +24,7 @@ LEAST_POINTS: Final = 0.1
 """What has decayed below this is forgotten."""
 
 MOST_KEPT: Final = 10_000
-"""Places; of more, those with the fewest points are forgotten."""
+"""Names and places; of more, those with the fewest points are forgotten."""
 
 _GONE: Final = frozenset({Status.LEAVING, Status.LEFT, Status.FAILED})
 
@@ -42,50 +43,61 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """The points of a place at a moment, and until when who comes back there waits. Monotonic seconds."""
+    """The points of a name or place after its last departure, at that moment in monotonic seconds."""
 
     points: float
     at: float
-    waits_until: float
+
+    def waits_until(self, limits: Limits) -> float:
+        """Until when who comes back there waits: until half of the limit is left."""
+        if not 0 < limits.flap_limit <= self.points:
+            return -math.inf
+        return self.at + limits.flap_half_life_s * math.log2(2.0 * self.points / limits.flap_limit)
 
     def points_at(self, now: float, half_life_s: float) -> float:
         """What is left of the points."""
         return self.points * math.exp2((self.at - now) / half_life_s)
 
 
-Penalties = Mapping[str, Penalty]
-"""By place: a name, or where a server listens."""
+Key = tuple[str, *tuple[object, ...]]
+"""A name, or where a server listens; neither can be mistaken for the other."""
+
+Penalties = Mapping[Key, Penalty]
 
 
-def note(penalties: Penalties, before: Table, after: Table, limits: Limits, now: float) -> Penalties:
-    """The penalties after one change of the table."""
+def note(
+    penalties: Penalties, before: Table, after: Table, served: Container[str], limits: Limits, now: float
+) -> Penalties:
+    """The penalties after one change of the table; `served` are the names of the servers that are configured."""
     gone = [old for name, old in before.entries.items() if _has_gone(old, after.entries.get(name))]
     if not gone:
         return penalties
     half_life = limits.flap_half_life_s
-    kept = {place: each for place, each in penalties.items() if each.points_at(now, half_life) >= LEAST_POINTS}
-    for place in {place for old in gone for place in _places(old)}:
-        kept[place] = _after_departure(kept.get(place), limits, now)
+    kept = {key: each for key, each in penalties.items() if each.points_at(now, half_life) >= LEAST_POINTS}
+    for key in {key for old in gone for key in _keys(old) if key == _name(old) or old.name in served}:
+        past = kept.get(key)
+        kept[key] = Penalty(1.0 + (past.points_at(now, half_life) if past else 0.0), now)
     if len(kept) > MOST_KEPT:
-        heaviest = sorted(kept, key=lambda place: kept[place].points_at(now, half_life), reverse=True)[:MOST_KEPT]
-        kept = {place: kept[place] for place in heaviest}
+        heaviest = sorted(kept, key=lambda key: kept[key].points_at(now, half_life), reverse=True)[:MOST_KEPT]
+        kept = {key: kept[key] for key in heaviest}
     return kept
 
 
-def waiting(penalties: Penalties, table: Table, now: float) -> Mapping[str, float]:
+def waiting(penalties: Penalties, table: Table, limits: Limits, now: float) -> Mapping[str, float]:
     """The names of the alive members that are to wait, each with the time until when."""
-    if not any(penalty.waits_until > now for penalty in penalties.values()):
+    ends = {key: until for key, penalty in penalties.items() if (until := penalty.waits_until(limits)) > now}
+    if not ends:
         return {}
     return {
-        name: until
+        name: max(ends[key] for key in _keys(entry) if key in ends)
         for name, entry in table.entries.items()
-        if entry.status is Status.ALIVE and (until := _waits_until(penalties, entry)) > now
+        if entry.status is Status.ALIVE and any(key in ends for key in _keys(entry))
     }
 
 
 def points_of(penalties: Penalties, entry: Entry, half_life_s: float, now: float) -> float:
     """How many points a member has."""
-    found = (penalties[place].points_at(now, half_life_s) for place in _places(entry) if place in penalties)
+    found = (penalties[key].points_at(now, half_life_s) for key in _keys(entry) if key in penalties)
     return max(found, default=0.0)
 
 
@@ -93,20 +105,11 @@ def _has_gone(old: Entry, new: Entry | None) -> bool:
     return old.status is Status.ALIVE and new is not None and new.status in _GONE
 
 
-def _places(entry: Entry) -> Iterator[str]:
-    yield entry.name
+def _name(entry: Entry) -> Key:
+    return "name", entry.name
+
+
+def _keys(entry: Entry) -> Iterator[Key]:
+    yield _name(entry)
     if isinstance(entry.subject, Member):
-        yield f"{entry.subject.address} {entry.subject.port}"  # a blank, which no name has
-
-
-def _after_departure(before: Penalty | None, limits: Limits, now: float) -> Penalty:
-    half_life = limits.flap_half_life_s
-    points = 1.0 + (before.points_at(now, half_life) if before else 0.0)
-    until = before.waits_until if before else now
-    if 0 < limits.flap_limit <= points:
-        until = now + half_life * math.log2(2.0 * points / limits.flap_limit)
-    return Penalty(points, now, until)
-
-
-def _waits_until(penalties: Penalties, entry: Entry) -> float:
-    return max((penalties[place].waits_until for place in _places(entry) if place in penalties), default=-math.inf)
+        yield "place", entry.subject.address, entry.subject.port

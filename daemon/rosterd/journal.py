@@ -131,12 +131,14 @@ def tell_decision(old: Decision | None, new: Decision) -> None:
         log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
     for key in sorted(before.keys() - after.keys()):
         log.info("server.released", service=key[0], server=key[1], was=before[key].why)
+    known = set(old.barred) if old else set()
     for out in new.barred:
-        if old is None or out not in old.barred:
+        if out not in known:
             log.warning("server.barred", service=out.service, server=out.name, reason=out.reason)
     _tell_damped(old.damped if old else (), new.damped)
+    displaced = set(old.displaced) if old else set()
     for lost in new.displaced:
-        if old is None or lost not in old.displaced:
+        if lost not in displaced:
             log.warning("server.displaced", service=lost.service, server=lost.name, by=lost.by)
 
 

@@ -187,9 +187,9 @@ class Observed:
         inherited = inherit(names, now)
         self.table = Table({**inherited.entries, **self.table.entries})
 
-    def waiting(self, now: float) -> Mapping[str, float]:
+    def waiting(self, limits: Limits, now: float) -> Mapping[str, float]:
         """Who of the alive members flaps and is to wait, and until when."""
-        return waiting(self.penalties, self.table, now)
+        return waiting(self.penalties, self.table, limits, now)
 
     def take_snapshot(self, now: float, limits: Limits, *, served: Container[str]) -> tuple[Change, ...]:
         """Bring the table level with the agent's newest reply; what changed.
@@ -201,7 +201,7 @@ class Observed:
         self._taken = self.snapshot
         before = self.table
         self.table, changes = advance(before, self.snapshot.records, now, served=served)
-        self.penalties = note(self.penalties, before, self.table, limits, now)
+        self.penalties = note(self.penalties, before, self.table, served, limits, now)
         return changes
 
     def _forgets(self, served: Container[str]) -> bool:

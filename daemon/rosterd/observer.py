@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 
@@ -59,6 +60,8 @@ class Observer:
         self.due_at = clock()
         self.is_deaf = False
         """Whether HAProxy runs, by its master's word, and does not answer where it is asked."""
+        self.has_lost_socket = False
+        """Whether that is because the file of its runtime socket is gone."""
         self.was_away = False
         """Whether the last look found a HAProxy that had been away, and did not just blink during a reload."""
         self._observed = observed
@@ -117,8 +120,10 @@ class Observer:
         observed.running = None
         if observed.proxy.fails(now, str(error)):
             log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
-        patience_s = DEAF_AFTER_S if self._runtime.path.exists() else GONE_AFTER_S
+        is_gone = _is_gone(self._runtime.path)
+        patience_s = GONE_AFTER_S if is_gone else DEAF_AFTER_S
         self.is_deaf = now >= observed.proxy.since + patience_s and await self._has_worker()
+        self.has_lost_socket = is_gone and self.is_deaf
 
     def see(self, running: Running) -> None:
         """Take what HAProxy runs, from a look or from its answer to something else."""
@@ -130,6 +135,14 @@ class Observer:
             self.was_away = after_s > SETTLE_WITHIN_S
         elif before is not None and before.pid != running.pid:
             log.warning("proxy.restarted", pid=running.pid, was=before.pid)
-        self.is_deaf = False
+        self.is_deaf = self.has_lost_socket = False
         observed.proxy.answers(now)
         observed.see(running)
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is no such file; one that we may not look for is there."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False

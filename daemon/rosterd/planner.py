@@ -39,8 +39,6 @@ class Planner:
         """Wire it up."""
         self.goes_back = False
         """Whether HAProxy runs a draft that has proven to be no good, and has to be given the last good one again."""
-        self.needs_detour = False
-        """Whether HAProxy was reloaded because it did not answer, and still does not."""
         self._observed = observed
         self._observer = observer
         self._hand = hand
@@ -82,7 +80,6 @@ class Planner:
     def difference_left(self, outcome: Outcome) -> str:
         """What HAProxy does not run although it was reloaded for it, in words; empty when it does."""
         running = self._observed.running
-        self.needs_detour = running is None
         if running is None:
             return "it does not answer on its runtime socket"
         left = compare(without_drains_by_hand(outcome.desired), running, None)
@@ -115,7 +112,9 @@ class Planner:
         running = self._observed.running
         if running is None:
             # It listens elsewhere, or its worker hangs: a worker made from the file answers where we ask.
-            detail = "HAProxy runs, but does not answer on proxy.runtime_socket"
+            gone = "the file of its runtime socket is gone: it is made anew"
+            silent = "it does not answer on proxy.runtime_socket"
+            detail = f"HAProxy runs, but {gone if self._observer.has_lost_socket else silent}"
             return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._observer.is_deaf else None
         plan = self._compare(outcome, running, now)
         if is_settled(plan) and outcome.blueprint != self._drafts.good and self._has_other_text(outcome):

@@ -20,7 +20,8 @@ What somebody did by hand on HAProxy (drain, maintenance) stays until it is take
 Nobody serves from outside `networks`, from this machine's loopback unless they say so, or at a port of the balancer's
 own: whoever reaches the gossip port could otherwise have requests sent wherever this machine can connect to.
 
-One address and port is served once in a service: an alive member before a held one, who has it before who asks for it.
+One address and port is served once in a service: an alive member before a held one, who has it before who asks for it,
+who takes traffic before who does not.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class View:
     agent_answers: bool = True
     by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
-    own: frozenset[tuple[Address | None, int]] = frozenset()
+    own: frozenset[tuple[Address, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,8 @@ def _admitted(
     """Who comes in, and the names of those who have to wait. Better somebody who flaps than nobody."""
     outside = {server.name for server, _ in wanted if server.name in view.waiting and server.name not in served}
     inside = [candidate for candidate in wanted if candidate[0].name not in outside]
-    if not any(server.weight > 0 and view.answering.get((service, server.name), True) for server, _ in inside):
+    keys = [(service, server.name) for server, _ in inside if server.weight > 0]
+    if not any(view.answering.get(key, True) and key not in view.by_hand for key in keys):
         return wanted, []
     return inside, sorted(outside)
 
@@ -281,11 +283,12 @@ def _admitted(
 def _one_per_endpoint(
     service: str, wanted: list[_Candidate], served: Mapping[str, Server]
 ) -> tuple[list[Server], list[Displaced]]:
-    def rank(candidate: _Candidate) -> tuple[bool, bool, str]:
+    def rank(candidate: _Candidate) -> tuple[bool, bool, bool, str]:
         server, hold = candidate
         line = served.get(server.name)
         holds_it = line is not None and line.endpoint == server.endpoint
-        return hold is not None, not holds_it, server.name
+        # Who takes no traffic has no use for a place that somebody alive would use.
+        return hold is not None, server.weight == 0 and not holds_it, not holds_it, server.name
 
     owners: dict[tuple[Address, int], str] = {}
     winners: list[Server] = []

@@ -18,6 +18,7 @@ from rosterd.damping import Penalties, points_of
 from rosterd.errors import MembersFileError
 from rosterd.model import (
     Action,
+    Address,
     Entry,
     Member,
     MemberRecord,
@@ -66,6 +67,7 @@ class Report:
     structure: str
     running: Running | None
     health_score: int
+    own_address: Address | None
     agent_since: float
     agent_error: str
     proxy_since: float
@@ -103,6 +105,7 @@ def status_json(report: Report) -> Json:
             "since_s": round(report.now - report.agent_since, 3),
             "stale_s": round(report.stale_s, 3),
             "health_score": report.health_score,
+            "address": str(report.own_address) if report.own_address else None,
             "error": report.agent_error,
         },
         "proxy": _proxy_json(report),

@@ -16,6 +16,7 @@ import pytest
 
 from compose.cluster import LocalCluster, Node
 from compose.http import GarbledAnswerError, get
+from compose.load import Load, LoadPlan, failures
 from compose.processes import signal_process
 from compose.waiting import ask_until
 from rosterd.errors import ProxyError
@@ -45,6 +46,10 @@ class Place:
             return await observe(HAProxySocket(self.balancer.runtime_socket, 1.0))
         except ProxyError:
             return None
+
+    async def answers(self) -> bool:
+        """Whether HAProxy answers on its runtime socket."""
+        return await self.running() is not None
 
     async def served(self) -> set[str]:
         """Return the addresses at which HAProxy has servers that are up and get traffic."""
@@ -146,9 +151,16 @@ async def test_a_socket_that_is_removed(place: Place) -> None:
     """HAProxy runs on and nobody can speak to it: it gets a new worker, with a socket and the newest members."""
     webs = [place.cluster.add_web() for _ in range(2)]
     await place.until_served(*webs)
+    load = Load(LoadPlan(place.balancer.address, place.cluster.ports.http))
+    sending = asyncio.create_task(load.run())
     place.balancer.runtime_socket.unlink()
     webs.append(place.cluster.add_web())
-    await place.until_served(*webs, within=UP_WITHIN_S)
+    await ask_until(place.answers, UP_WITHIN_S, "HAProxy to be told things again")
+    await place.until_served(*webs, within=HEALED_WITHIN_S)
+    load.stop()
+    await sending
+    assert len(load.samples) > 100
+    assert failures(load.samples, 0.0, float("inf")) == ()
 
 
 async def test_a_start_from_an_older_file(place: Place) -> None:

@@ -45,7 +45,7 @@ def test_a_stop_at_any_moment_and_again(tmp_path: Path, number: signal.Signals) 
 
 
 def test_hangups_at_any_moment(tmp_path: Path) -> None:
-    """SIGHUP never ends the daemon, however early, and an edit that comes with it is in force."""
+    """SIGHUP never ends the daemon, however early, and it takes edits afterwards as before."""
     when = moments()
     with Balancer(tmp_path) as balancer:
         balancer.start()

@@ -36,7 +36,6 @@ AT_RUN_TIME = 400
 TEMPLATE = Path(__file__).parents[2] / "haproxy" / "haproxy.cfg.j2"
 SERVICES = (ServiceSettings(name="nodes"), ServiceSettings(name="api", match={"role": "api"}, hosts=("api.example",)))
 LIMITS = PolicySettings.model_validate({"networks": ["10.0.0.0/8", "127.0.0.0/8", "fd00::/8"]})
-OWN = "10.0.0.1"
 
 POISON = (
     b"\n", b"\r\n", b"\n    server evil 10.9.9.9:80\n", b";", b'"',

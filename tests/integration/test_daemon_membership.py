@@ -248,6 +248,18 @@ def test_a_member_that_is_an_attack(balancer: Balancer, web: WebNode) -> None:
         agent.wait()
 
 
+def test_a_member_that_claims_a_port_of_the_balancer(balancer: Balancer) -> None:
+    """HAProxy would send requests to itself; told, and nobody is sent there. The commands say the same."""
+    loop = balancer.add_neighbour("loop", {"role": "backend", "port": str(balancer.haproxy.port)})
+    barred = balancer.daemon.wait_event("server.barred", server="loop")
+    assert barred["reason"] == f"{balancer.address} port {balancer.haproxy.port} is the balancer's own"
+    assert [row["server"] for row in balancer.daemon.status()["barred"]] == ["loop"]
+    assert "loop" not in balancer.running_names()
+    assert balancer.daemon.command("plan").stdout.startswith("nothing")
+    assert "barred: nodes/loop" in balancer.daemon.command("status").stdout
+    loop.leave()
+
+
 # --- what the commands tell -------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +20,9 @@ LIMITS = PolicySettings(flap_limit=3, flap_half_life_s=10.0)
 class History:
     """A table and its penalties over time."""
 
-    def __init__(self, limits: PolicySettings = LIMITS) -> None:
+    def __init__(self, limits: PolicySettings = LIMITS, served: Container[str] = EVERYBODY) -> None:
         self.limits = limits
+        self.served = served
         self.table: Table = EMPTY
         self.penalties: Penalties = {}
 
@@ -27,7 +30,7 @@ class History:
         """Take a reply of the agent."""
         before = self.table
         self.table, _ = advance(before, records, now, served=EVERYBODY)
-        self.penalties = note(self.penalties, before, self.table, self.limits, now)
+        self.penalties = note(self.penalties, before, self.table, self.served, self.limits, now)
 
     def flaps(self, times: int, *, begin: float = 0.0, period: float = 0.5, name: str = "web-1") -> float:
         """Have a member come and go so often; when it is back for the last time."""
@@ -40,7 +43,7 @@ class History:
 
     def waits(self, now: float, name: str = "web-1") -> float | None:
         """Until when a member waits, None when it does not."""
-        return waiting(self.penalties, self.table, now).get(name)
+        return waiting(self.penalties, self.table, self.limits, now).get(name)
 
 
 def test_a_few_departures_are_nothing() -> None:
@@ -106,9 +109,31 @@ def test_an_agent_that_forgets_everybody_is_nobodys_fault() -> None:
 
 
 def test_a_limit_of_nothing_is_never() -> None:
-    """The setting turns it off."""
+    """The setting turns it off, also for those who wait already."""
     history = History(PolicySettings(flap_limit=0))
     assert history.waits(history.flaps(50)) is None
+    history = History()
+    back = history.flaps(5, period=0.001)
+    assert history.waits(back) is not None
+    history.limits = PolicySettings(flap_limit=0)
+    assert history.waits(back) is None
+
+
+def test_who_never_served_there_costs_a_place_nothing() -> None:
+    """Whoever reaches the gossip port may claim any place, and come and go there as often as it likes."""
+    history = History(served={"web-5"})
+    history.flaps(10, period=0.001, name="evil")
+    history.hears(1.0, record("web-5"), record("evil"))
+    assert history.waits(1.0, "web-5") is None
+    assert history.waits(1.0, "evil") is not None
+
+
+def test_a_name_that_looks_like_a_place_is_none() -> None:
+    """Names that do not parse may have any text."""
+    history = History()
+    history.flaps(10, period=0.001, name="10.0.0.1 None")
+    history.hears(1.0, record("web-5"))
+    assert history.waits(1.0, "web-5") is None
 
 
 def test_points_are_told_and_decay() -> None:
@@ -122,12 +147,12 @@ def test_points_are_told_and_decay() -> None:
 
 def test_memory_is_bounded() -> None:
     """Of very many places the heaviest are kept."""
-    light = {f"place-{number}": Penalty(0.5, 0.0, 0.0) for number in range(2 * MOST_KEPT)}
+    light: Penalties = {("name", str(number)): Penalty(0.5, 0.0) for number in range(2 * MOST_KEPT)}
     before, _ = advance(EMPTY, [record("web-1")], 0.0, served=EVERYBODY)
     after, _ = advance(before, [record("web-1", status="left")], 0.0, served=EVERYBODY)
-    kept = note(light, before, after, LIMITS, 0.0)
+    kept = note(light, before, after, EVERYBODY, LIMITS, 0.0)
     assert len(kept) == MOST_KEPT
-    assert kept["web-1"].points == 1.0
+    assert kept["name", "web-1"].points == 1.0
 
 
 @given(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=40))

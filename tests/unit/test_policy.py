@@ -110,6 +110,12 @@ class TestFlapping:
         """Alive, but its health check fails."""
         assert names(self.decided(web(1), web(2), served=["web-2"], down=["web-2"])) == ["web-1", "web-2"]
 
+    def test_better_than_only_those_who_were_taken_out_by_hand(self) -> None:
+        """An operator drained the others: they take no traffic either."""
+        lines = decide(table_of(web(2)), (NODES,), VIEW, LIMITS, 0).lines
+        view = View(lines, {}, 0, by_hand={("nodes", "web-2"): AdminState.DRAIN}, waiting={"web-1": 50.0})
+        assert names(decide(table_of(web(1), web(2)), (NODES,), view, LIMITS, 1)) == ["web-1", "web-2"]
+
 
 class TestPlace:
     """Where servers may be."""
@@ -138,6 +144,13 @@ class TestPlace:
         decision = self.decided(web(1), six, local, far, limits=limits)
         assert names(decision) == ["local", "six", "web-1"]
         assert decision.barred == (Barred("nodes", "far", "address 10.0.0.4 is in none of policy.networks"),)
+
+    def test_who_takes_no_traffic_displaces_nobody_alive(self) -> None:
+        """Not even at a cold start: a place that it does not have, and would not use."""
+        lurker = record("aaa", "10.0.0.1", state="maint")
+        decision = Balancer().hears(0, web(1), lurker)
+        assert names(decision) == ["web-1"]
+        assert decision.displaced == (Displaced("nodes", "aaa", "web-1"),)
 
     def test_a_line_that_is_held_goes_too(self) -> None:
         """The operator's word counts for members that failed and for those that do not parse."""

@@ -49,6 +49,7 @@ EARLY = Report(
     structure="",
     running=None,
     health_score=0,
+    own_address=None,
     agent_since=90.0,
     agent_error="not reached yet",
     proxy_since=90.0,
@@ -117,7 +118,14 @@ class TestStatus:
             "pid": 4711,
             "uptime_s": 10.0,
             "ready": True,
-            "agent": {"reachable": True, "since_s": 8.5, "stale_s": 0.0, "health_score": 1, "error": ""},
+            "agent": {
+                "reachable": True,
+                "since_s": 8.5,
+                "stale_s": 0.0,
+                "health_score": 1,
+                "address": None,
+                "error": "",
+            },
             "proxy": {
                 "reachable": True,
                 "since_s": 10.0,

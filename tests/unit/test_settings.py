@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -487,12 +488,25 @@ class TestChanges:
         assert keep_what_needs_restart(Settings(), Settings()) == Settings()
 
 
-def test_the_balancers_own_ports_are_those_of_all_its_binds() -> None:
-    """Whatever the form of a bind; a part of an IPv6 address is no port."""
+def test_where_the_balancer_listens_is_read_from_all_its_binds() -> None:
+    """Hosts, every address, ranges; a name or a path says nothing of an address."""
     settings = Settings.model_validate(
         {
-            "proxy": {"http_bind": ":80,[2001:db8::1]:8080", "stats_bind": "127.0.0.1:1936", "runtime_bind": ""},
+            "proxy": {
+                "http_bind": ":80,[2001:db8::1]:8080,ipv4@10.0.0.7:90-91,name:1,*:82-83",
+                "stats_bind": "127.0.0.1:1936",
+                "runtime_bind": "",
+            },
             "admin": {"listen": "unix:/run/rosterd/admin.sock"},
         }
     )
-    assert settings.own_ports == {80, 8080, 1936}
+    own, six, seven = ip_address("10.0.0.9"), ip_address("2001:db8::1"), ip_address("10.0.0.7")
+    explicit = {(six, 8080), (seven, 90), (seven, 91), (ip_address("127.0.0.1"), 1936)}
+    assert settings.listens_at(own) == {(own, 80), (own, 82), (own, 83), *explicit}
+    assert settings.listens_at(None) == explicit
+
+
+def test_a_network_that_could_match_nobody_is_refused() -> None:
+    """Addresses of members are never IPv4 written as IPv6."""
+    with pytest.raises(ValueError, match="write it as IPv4"):
+        Settings.model_validate({"policy": {"networks": ["::ffff:10.0.0.0/104"]}})

@@ -74,9 +74,16 @@ class Applier:
         self.confirm(text)
         return applied
 
-    async def detour(self, text: str, most_old_workers: int) -> Applied:
-        """Make HAProxy run `text` on the way to another one: as `reload`, but it is not kept as a good one."""
-        return await self._reload(text, most_old_workers)
+    async def reload_by(self, aside: str, text: str, most_old_workers: int) -> Applied:
+        """As `reload`, by way of a worker that runs `aside`: what that does not listen on, the next one opens anew.
+
+        A new worker takes over the listeners of the old one, also one whose file is gone. The worker in between is no
+        old one in the count.
+        """
+        await self._reload(aside, most_old_workers)
+        applied = await self._reload(text, most_old_workers + 1)
+        self.confirm(text)
+        return applied
 
     async def _reload(self, text: str, most_old_workers: int) -> Applied:
         before = self._file.read()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rosterd.errors import SerfError
-from rosterd.serf.endpoints import others, text_of
+from rosterd.serf.endpoints import Endpoint, others, text_of
 from rosterd.serf.join import join
 
 if TYPE_CHECKING:
@@ -66,11 +66,13 @@ class TableExchange:
     async def run(self) -> None:
         """Compare until cancelled. What fails is tried again with another member."""
         while True:
-            snapshot = self._latest()
-            members = others(snapshot) if snapshot is not None else ()
-            await asyncio.sleep(pause_s(self._interval, len(members)))
-            if members:
+            await asyncio.sleep(pause_s(self._interval, len(self._others())))
+            if members := self._others():  # as they are now, after the pause
                 await self._compare(text_of(self._rng.choice(members)))
+
+    def _others(self) -> tuple[Endpoint, ...]:
+        snapshot = self._latest()
+        return others(snapshot) if snapshot is not None else ()
 
     async def _compare(self, endpoint: str) -> None:
         try:

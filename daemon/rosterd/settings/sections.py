@@ -5,7 +5,6 @@ docs/settings.md is made from these classes.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
@@ -15,6 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from rosterd.model import Address
 from rosterd.settings.values import (
     FilePath,
     HostName,
@@ -27,6 +27,7 @@ from rosterd.settings.values import (
     SeedName,
     SocketPath,
     Word,
+    bind_endpoints,
     split_host_port,
 )
 
@@ -168,7 +169,15 @@ class ReloadSettings(_Section):
 
 
 class PolicySettings(_Section):
-    """What becomes of members that are not alive."""
+    """Who may serve, and what becomes of members that are not alive."""
+
+    @field_validator("networks")
+    @classmethod
+    def _refuse_mapped(cls, networks: tuple[IPv4Network | IPv6Network, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+        for network in networks:
+            if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+                raise ValueError(f"{network} is IPv4 written as IPv6, and matches nobody: write it as IPv4")
+        return networks
 
     networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="Where members that may serve are, such as 10.0.0.0/8; empty is everywhere but on loopback"
@@ -284,11 +293,11 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     services: tuple[ServiceSettings, ...] = (ServiceSettings(name="nodes"),)
 
-    @property
-    def own_ports(self) -> frozenset[int]:
-        """The ports at which the balancer itself listens: no member serves there."""
+    def listens_at(self, own_address: Address | None) -> frozenset[tuple[Address, int]]:
+        """Where the balancer itself listens, and so no member serves; `own_address` stands for every address."""
         binds = (self.proxy.http_bind, self.proxy.stats_bind, self.proxy.runtime_bind or "", self.admin.listen)
-        return frozenset(int(port) for bind in binds for port in _PORT.findall(bind))
+        found = ((host or own_address, port) for text in binds for host, port in bind_endpoints(text))
+        return frozenset((host, port) for host, port in found if host is not None)
 
     @classmethod
     def settings_customise_sources(
@@ -319,9 +328,6 @@ class Settings(BaseSettings):
             yield f"the host {', '.join(shared)} is given twice"
         if unreachable := [service.name for service in self.services[1:] if not service.hosts]:
             yield f"{', '.join(unreachable)} has no hosts, and only the first may have none"
-
-
-_PORT = re.compile(r":(\d{1,5})(?=$|,)", re.ASCII)
 
 
 def _repeated(words: Iterable[str]) -> list[str]:

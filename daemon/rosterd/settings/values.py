@@ -7,12 +7,14 @@ be looked up, a duration is in seconds and not nothing where nothing would mean 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from rosterd.model import Address
 from rosterd.serf.endpoints import parse_seed
 
 UNIX_PREFIX = "unix:"
@@ -125,3 +127,23 @@ LoopbackBind = Annotated[Word, AfterValidator(_loopback)]
 
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$")]
 """A host name as a client sends it, without a port."""
+
+
+_BIND = re.compile(r"(?:ipv[46]@)?(?P<host>\[[^\]]*\]|[^:\[\]]*):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?", re.ASCII)
+_MOST_PORTS = 1000
+
+
+def bind_endpoints(text: str) -> Iterator[tuple[Address | None, int]]:
+    """Where a bind listens, port by port: None for every address, nothing for what is none (a name, a path)."""
+    for part in text.split(","):
+        match = _BIND.fullmatch(part.strip())
+        if match is None:
+            continue
+        host = match["host"].strip("[]")
+        try:
+            address = None if host in ("", "*", "0.0.0.0", "::") else ip_address(host)  # noqa: S104  what a bind may say
+        except ValueError:
+            continue
+        first, last = int(match["first"]), int(match["last"] or match["first"])
+        for port in range(first, min(last, first + _MOST_PORTS) + 1):
+            yield address, port
