@@ -18,10 +18,11 @@ def main() -> None:
 def _take_early_signals() -> None:
     """Until the daemon takes signals itself: a stop ends the process, without a traceback.
 
-    SIGHUP has nothing to say yet: what is to be read again has not been read.
+    SIGHUP and SIGUSR1 have nothing to say yet: nothing has been read, and no guard is engaged.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -24,7 +26,7 @@ from rosterd import app as daemon
 from rosterd.admin.client import ask
 from rosterd.blueprint import Blueprint
 from rosterd.console import print_json, print_members, print_plan, print_status
-from rosterd.errors import MembersFileError, RosterdError
+from rosterd.errors import DaemonUnreachable, MembersFileError, RosterdError
 from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
 from rosterd.plan import Means, compare
 from rosterd.policy import Lines, View, decide, inherited_lines
@@ -150,6 +152,27 @@ def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     answer = _ask(settings, "/v1/status")
     (print_json if as_json else print_status)(answer)
     return 0 if answer["ready"] else 1
+
+
+guard = typer.Typer(help="The isolation guard, which keeps failed members' servers.", no_args_is_help=True)
+app.add_typer(guard, name="guard")
+
+
+@guard.command()
+@_told
+def release(settings: SettingsFile = None) -> int:
+    """Let failed members' servers go although the guard is engaged, this once; exit code 1 when it is not engaged."""
+    answer = _ask(settings, "/v1/status")
+    if not answer["guard"]:
+        typer.echo("the guard is not engaged", err=True)
+        return 1
+    try:
+        os.kill(answer["pid"], signal.SIGUSR1)
+    except OSError as error:
+        why = f"process {answer['pid']}: {error.strerror}"
+        raise DaemonUnreachable(f"rosterd cannot be told ({why}): run this beside it, as its user or root") from error
+    typer.echo(f"overridden until it ends: {answer['guard']}")
+    return 0
 
 
 @app.command()

@@ -86,6 +86,8 @@ def _side(side: Mapping[str, Any], fine: str) -> str:
 
 def _wrong(answer: Mapping[str, Any]) -> Sequence[str]:
     lines = [f"guard: no failed member is removed: {answer['guard']}"] if answer["guard"] else []
+    if answer.get("guard_overridden"):
+        lines.append(f"guard overridden: failed members are removed although {answer['guard_overridden']}")
     lines += _cut(
         f"displaced: {row['service']}/{row['server']}: {row['by']} has its port" for row in answer["displaced"]
     )

@@ -99,6 +99,7 @@ class Controller:
         self._turn_since: float | None = None
         self._complete = False
         self._rereads = False
+        self._guard_overridden = False
         self._wake = asyncio.Event()
         self._cause = journal.Cause()
 
@@ -131,6 +132,11 @@ class Controller:
         """Read settings and template again, also those that were rejected: what they need may be there now."""
         self._rereads = True  # called from a signal: the turn does the rest
         self.wake("file")
+
+    def override_guard(self) -> None:
+        """Let held servers go by their own rules although the guard is engaged, until that is over."""
+        self._guard_overridden = True  # called from a signal: the turn does the rest
+        self.wake("operator")
 
     def wake(self, word: str) -> None:
         """Have another turn; `word` says why, for the log."""
@@ -333,7 +339,16 @@ class Controller:
         answering = observed.answering(waiting)
         agent_answers = not observed.agent.error
         own = blueprint.settings.listens_at(observed.own_address)
-        view = View(self._served, answering, observed.health_score, agent_answers, self._by_hand, waiting, own)
+        view = View(
+            self._served,
+            answering,
+            observed.health_score,
+            agent_answers,
+            self._by_hand,
+            waiting,
+            own,
+            self._guard_overridden,
+        )
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
         self._outcome = Outcome.of(observed.table, blueprint, view, now, last)
@@ -364,6 +379,8 @@ class Controller:
         if decision is self._decision:
             return
         journal.tell_decision(self._decision, decision)
+        # It was said of this time only.
+        self._guard_overridden = self._guard_overridden and decision.guard_overridden != ""
         self._decision = decision
         self._served = decision.lines
 

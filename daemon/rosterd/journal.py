@@ -125,7 +125,7 @@ def tell_changes(changes: Iterable[Change]) -> None:
 
 def tell_decision(old: Decision | None, new: Decision) -> None:
     """Say what is held, displaced or guarded now and was not before, and the other way round."""
-    _tell_guard(old.guard if old else "", new.guard)
+    _tell_guard(old, new)
     before, after = _by_server(old.held if old else ()), _by_server(new.held)
     for key in sorted(after.keys() - before.keys()):
         log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
@@ -150,11 +150,14 @@ def _tell_damped(before: Sequence[Damped], after: Sequence[Damped]) -> None:
         log.info("server.admitted", service=service, server=server)
 
 
-def _tell_guard(before: str, after: str) -> None:
-    if after and not before:
-        log.warning("guard.engaged", reason=after, effect="no failed member is removed")
-    elif before and not after:
-        log.info("guard.released", was=before)
+def _tell_guard(old: Decision | None, new: Decision) -> None:
+    before, overridden = (old.guard, old.guard_overridden) if old else ("", "")
+    if new.guard_overridden and not overridden:
+        log.warning("guard.overridden", reason=new.guard_overridden, effect="held servers go when their time is over")
+    elif new.guard and not before:
+        log.warning("guard.engaged", reason=new.guard, effect="no failed member is removed")
+    elif (before or overridden) and not (new.guard or new.guard_overridden):
+        log.info("guard.released", was=before or overridden)
 
 
 def _by_server(held: Iterable[Held]) -> dict[tuple[str, str], Held]:

@@ -13,7 +13,8 @@ answers. What becomes of a member, by its status:
                    `longest_hold_s`; not at all once an alive member claims its address and port
 
 Isolation guard: while the local agent is unwell or does not answer, or more than half of a service's servers (and at
-least two) are held, the likelier truth is that this balancer is cut off. While that lasts no held server is removed.
+least two) are held, the likelier truth is that this balancer is cut off. While that lasts no held server is removed,
+unless an operator knows better.
 
 What somebody did by hand on HAProxy (drain, maintenance) stays until it is taken back there, or the member leaves.
 
@@ -48,7 +49,8 @@ class View:
     `served` are the lines of the last decision (at start: what HAProxy runs), `answering` whether the health check of
     a (service, server) passes, absent where that is not known, `health_score` the local agent's, 0 to 7,
     `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a (service, server) on
-    HAProxy, `waiting` until when a member that flaps is to stay outside, and `own` where the balancer itself listens.
+    HAProxy, `waiting` until when a member that flaps is to stay outside, `own` where the balancer itself listens,
+    and `guard_overridden` whether an operator has said that the guard is wrong this time.
     """
 
     served: Lines
@@ -58,6 +60,7 @@ class View:
     by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
     own: frozenset[tuple[Address, int]] = frozenset()
+    guard_overridden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ class Damped:
 class Decision:
     """Who serves, and everything that an operator should know about why.
 
-    `guard` says why removals are frozen, empty when they are not. `review_at` is when time alone may change the
+    `guard` says why removals are frozen, empty when they are not; `guard_overridden` why they would be, had nobody
+    overridden that. `review_at` is when time alone may change the
     decision; None when it cannot.
     """
 
@@ -112,6 +116,7 @@ class Decision:
     barred: tuple[Barred, ...]
     quarantined: tuple[Quarantined, ...]
     guard: str
+    guard_overridden: str
     review_at: float | None
 
     @property
@@ -125,7 +130,8 @@ def decide(
 ) -> Decision:
     """Decide for every service."""
     services = tuple(services)
-    guard = _guard(table, view, limits)
+    reason = _guard(table, view, limits)
+    guard, overridden = ("", reason) if view.guard_overridden else (reason, "")
     backends: list[Backend] = []
     held: list[Held] = []
     displaced: list[Displaced] = []
@@ -154,6 +160,7 @@ def decide(
         tuple(barred),
         tuple(quarantined),
         guard,
+        overridden,
         _review_at(held, damped, limits, now),
     )
 

@@ -111,6 +111,7 @@ def status_json(report: Report) -> Json:
         "proxy": _proxy_json(report),
         "services": _services_json(report),
         "guard": report.decision.guard if report.decision else "",
+        "guard_overridden": report.decision.guard_overridden if report.decision else "",
         "displaced": [
             {"service": lost.service, "server": lost.name, "by": lost.by}
             for lost in (report.decision.displaced if report.decision else ())

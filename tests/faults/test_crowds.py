@@ -14,6 +14,8 @@ from tests.web_server import WebServer
 
 NODES = 8
 BACK_WITHIN_S = 2.0
+NOTICED_WITHIN_S = 60.0
+"""Until a small cluster holds nodes that crashed for failed."""
 
 
 def failed(load: Load) -> list[str]:
@@ -88,3 +90,22 @@ def test_fifty_leave_at_once(tmp_path: Path) -> None:
                 web.server.kill()
             balancer.until(lambda: balancer.running_names() == {stays.name}, "the others to be gone", 120.0)
         assert balancer.daemon.status()["reloads"] == 0
+
+
+def test_an_operator_knows_that_all_have_died(tmp_path: Path) -> None:
+    """The guard keeps them; `rosterd guard release` lets them go, this once, and says so."""
+    with Balancer(tmp_path, {"policy": {"hold_s": 20.0, "longest_hold_s": 20.0}}) as balancer:
+        balancer.start()
+        webs = [balancer.add_web() for _ in range(4)]
+        balancer.wait_served(*webs)
+        assert balancer.daemon.command("guard", "release").returncode == 1
+        for web in webs:
+            web.crash()
+        balancer.daemon.wait_event("guard.engaged", within=NOTICED_WITHIN_S)
+        kept = balancer.running_names()
+        throughout(lambda: balancer.running_names() == kept, 25.0, "those who failed in HAProxy")
+        done = balancer.daemon.command("guard", "release")
+        assert done.returncode == 0, done.stderr
+        balancer.daemon.wait_event("guard.overridden")
+        balancer.until(lambda: balancer.running_names() == set(), "all of them to go", NOTICED_WITHIN_S)
+        balancer.until(lambda: balancer.daemon.status()["guard_overridden"] == "", "the override to end with the guard")

@@ -155,9 +155,10 @@ def test_commands_exist(page: Page) -> None:
 
 
 def commands_of(app: Typer) -> frozenset[str]:
-    """The commands of a command line made with typer."""
+    """The commands of a command line made with typer, and its groups of commands."""
     infos = app.registered_commands
-    return frozenset(info.name or info.callback.__name__ for info in infos if info.callback is not None)
+    groups = {info.name for info in app.registered_groups if info.name}
+    return frozenset(info.name or info.callback.__name__ for info in infos if info.callback is not None) | groups
 
 
 def test_readme_explains_each_command_and_target() -> None:

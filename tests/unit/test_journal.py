@@ -12,7 +12,17 @@ from rosterd.journal import SHOWN, Cause, tell_changes, tell_decision
 from rosterd.model import Change, Transition
 from rosterd.policy import Decision, Displaced, Held
 
-PEACE = Decision(backends=(), held=(), displaced=(), damped=(), barred=(), quarantined=(), guard="", review_at=None)
+PEACE = Decision(
+    backends=(),
+    held=(),
+    displaced=(),
+    damped=(),
+    barred=(),
+    quarantined=(),
+    guard="",
+    guard_overridden="",
+    review_at=None,
+)
 HELD = replace(PEACE, held=(Held("nodes", "web-1", 5.0, "failed"),))
 LOST = replace(PEACE, displaced=(Displaced("nodes", "web-2", "web-1"),))
 GUARD = replace(PEACE, guard="the local agent's health score is 7")
@@ -65,6 +75,14 @@ def test_the_guard_is_told_at_its_beginning_and_its_end() -> None:
     assert [line["event"] for line in told(PEACE, GUARD)] == ["guard.engaged"]
     assert told(GUARD, replace(GUARD, guard="the local agent's health score is 6")) == []
     assert [line["event"] for line in told(GUARD, PEACE)] == ["guard.released"]
+
+
+def test_an_override_of_the_guard_is_told_once_and_at_its_end() -> None:
+    """With the reason that the guard has; it ends as the guard does."""
+    overridden = replace(PEACE, guard_overridden=GUARD.guard)
+    assert [(line["event"], line["reason"]) for line in told(GUARD, overridden)] == [("guard.overridden", GUARD.guard)]
+    assert told(overridden, overridden) == []
+    assert [line["event"] for line in told(overridden, PEACE)] == ["guard.released"]
 
 
 def test_a_displaced_server_is_told_once() -> None:

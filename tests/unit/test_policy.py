@@ -117,6 +117,30 @@ class TestFlapping:
         assert names(decide(table_of(web(1), web(2)), (NODES,), view, LIMITS, 1)) == ["web-1", "web-2"]
 
 
+class TestOverride:
+    """An operator knows better than the guard, this once."""
+
+    def test_holds_end_by_their_own_rules(self) -> None:
+        """Although most seem to have failed; why the guard would be engaged is still told."""
+        balancer = Balancer()
+        balancer.hears(0, web(1), web(2), web(3))
+        fallen = (web(1, "failed"), web(2, "failed"), web(3))
+        for name in ("web-1", "web-2"):
+            balancer.check_of(name, passes=False)
+        assert names(balancer.hears(1, *fallen)) == ["web-1", "web-2", "web-3"]
+        engaged = balancer.decides(1 + HOLD)
+        assert names(engaged) == ["web-1", "web-2", "web-3"]
+        view = View(engaged.lines, balancer.answering, 0, guard_overridden=True)
+        decision = decide(balancer.table, (NODES,), view, LIMITS, 1 + HOLD)
+        assert names(decision) == ["web-3"]
+        assert (decision.guard, decision.guard_overridden) == ("", engaged.guard)
+
+    def test_nothing_to_override(self) -> None:
+        """Then it says nothing, by which the daemon knows that it is over."""
+        view = View({}, {}, 0, guard_overridden=True)
+        assert decide(table_of(web(1)), (NODES,), view, LIMITS, 0).guard_overridden == ""
+
+
 class TestPlace:
     """Where servers may be."""
 

@@ -166,6 +166,7 @@ class TestStatus:
                 }
             ],
             "guard": "",
+            "guard_overridden": "",
             "displaced": [{"service": "nodes", "server": "web-3", "by": "web-1"}],
             "barred": [{"service": "nodes", "server": "lo", "reason": BARRED}],
             "damped": [{"service": "nodes", "server": "web-4", "for_s": 40.0}],
