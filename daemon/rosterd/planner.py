@@ -112,7 +112,7 @@ class Planner:
         running = self._observed.running
         if running is None:
             # It listens elsewhere, or its worker hangs: a worker made from the file answers where we ask.
-            gone = "the file of its runtime socket is gone: it is made anew"
+            gone = "there is nothing at proxy.runtime_socket: it is made anew"
             silent = "it does not answer on proxy.runtime_socket"
             detail = f"HAProxy runs, but {gone if self._observer.has_lost_socket else silent}"
             return Reload((Reason(ReasonKind.STRUCTURE, detail),)) if self._observer.is_deaf else None

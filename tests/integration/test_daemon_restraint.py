@@ -253,7 +253,7 @@ def test_a_haproxy_that_listens_elsewhere_is_reloaded(tmp_path: Path) -> None:
         mark = balancer.daemon.mark()
         balancer.daemon.start()
         told = balancer.daemon.wait_event("proxy.reloaded", mark, within=30)
-        assert told["reasons"] == ["HAProxy runs, but does not answer on proxy.runtime_socket"]
+        assert told["reasons"] == ["HAProxy runs, but there is nothing at proxy.runtime_socket: it is made anew"]
         balancer.wait_ready()
         assert balancer.running_names() == {web.name}
 
