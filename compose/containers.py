@@ -20,7 +20,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from compose.engine import Engine
+from compose.engine import Engine, owned_by
 from compose.model import HOME, ClusterError
 from compose.network import Ports, free_ports
 
@@ -109,15 +109,10 @@ class ContainerCluster:
 
     def remove_all(self) -> None:
         """Remove containers, networks and volumes of the project, whatever they do; what cannot be removed stays."""
-        label = ("--filter", f"label=com.docker.compose.project={self.engine.project}", "--quiet")
-        removals = (
-            (("ps", "--all"), ("rm", "--force", "--volumes")),
-            (("network", "ls"), ("network", "rm")),
-            (("volume", "ls"), ("volume", "rm", "--force")),
-        )
-        for listing, removal in removals:
-            if listed := self.engine.output_of(*listing, *label).split():
-                self.engine.output_of(*removal, *listed)
+        removals = (("rm", "--force", "--volumes"), ("network", "rm"), ("volume", "rm", "--force"))
+        for removal, found in zip(removals, owned_by(self.engine.project), strict=True):
+            if found:
+                self.engine.output_of(*removal, *found)
 
     async def stop(self, container: Container) -> None:
         """`docker stop`: SIGTERM to supervisord, and SIGKILL when that is not enough."""

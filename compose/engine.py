@@ -80,6 +80,15 @@ class Engine:
         return await run(command, self.environ, deadline_s)
 
 
+def owned_by(project: str) -> tuple[list[str], list[str], list[str]]:
+    """The containers, networks and volumes of a project, by their labels; none where no engine answers."""
+    label = ("--quiet", "--filter", f"label={PROJECT_LABEL}={project}")
+    containers, networks, volumes = (
+        output_of(*listing, *label).split() for listing in (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
+    )
+    return containers, networks, volumes
+
+
 async def take_down(project: str, say: Callable[[str], None]) -> bool:
     """Stop the containers of a project in order, and remove them with its networks and volumes; whether there were any.
 
@@ -89,9 +98,7 @@ async def take_down(project: str, say: Callable[[str], None]) -> bool:
         EngineError: something cannot be stopped or removed.
         ClusterError: that took too long.
     """
-    label = ("--quiet", "--filter", f"label={PROJECT_LABEL}={project}")
-    listings = (("ps", "--all", *label), ("network", "ls", *label), ("volume", "ls", *label))
-    containers, networks, volumes = (output_of(*listing).split() for listing in listings)
+    containers, networks, volumes = owned_by(project)
     if containers:
         say(f"stopping the containers of {project} in order ...")
         await run(["docker", "stop", "--time", str(STOP_S), *containers], os.environ)

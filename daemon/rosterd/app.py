@@ -177,8 +177,12 @@ def _serf_parts(settings: Settings, controller: Controller) -> Iterator[Coroutin
 def _signals(stop: asyncio.Event, controller: Controller) -> Iterator[None]:
     """SIGTERM and SIGINT stop, SIGHUP reads settings and template again, SIGUSR1 overrides the guard."""
     loop = asyncio.get_running_loop()
-    handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: controller.reread}
-    handlers[signal.SIGUSR1] = controller.override_guard
+    handlers = {
+        signal.SIGTERM: stop.set,
+        signal.SIGINT: stop.set,
+        signal.SIGHUP: controller.reread,
+        signal.SIGUSR1: controller.override_guard,
+    }
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

@@ -166,10 +166,14 @@ def release(settings: SettingsFile = None) -> int:
     if not answer["guard"]:
         typer.echo("the guard is not engaged", err=True)
         return 1
+    pid = answer["pid"]
     try:
-        os.kill(answer["pid"], signal.SIGUSR1)
+        # The daemon may be in another container, where its number is somebody else's.
+        if b"rosterd" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            raise DaemonUnreachable(f"process {pid} is no rosterd here: run this beside the daemon, in its container")
+        os.kill(pid, signal.SIGUSR1)
     except OSError as error:
-        why = f"process {answer['pid']}: {error.strerror}"
+        why = f"process {pid}: {error.strerror}"
         raise DaemonUnreachable(f"rosterd cannot be told ({why}): run this beside it, as its user or root") from error
     typer.echo(f"overridden until it ends: {answer['guard']}")
     return 0
@@ -224,7 +228,8 @@ def _members(loaded: Settings, file: str | None) -> tuple[Table, View]:
         address = status["agent"].get("address")
         own = loaded.listens_at(ip_address(address) if address else None)
         table = _table(known, records_of(json.dumps(answer), loaded.admin.listen))
-        return table, replace(_view(lines), waiting=waiting, own=own)
+        overridden = bool(status.get("guard_overridden"))
+        return table, replace(_view(lines), waiting=waiting, own=own, guard_overridden=overridden)
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

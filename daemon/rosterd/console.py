@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 10_000
+"""Columns when standard output is no terminal: scripts get whole lines."""
 
 SHOWN = 20
 """How many of a kind of trouble are named."""
-"""Columns when standard output is no terminal: scripts get whole lines."""
 
 
 def print_json(answer: object) -> None:

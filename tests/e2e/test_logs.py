@@ -22,14 +22,6 @@ PROBE = "/run/node/logs/probe.log"
 LINES = 7_000
 """Each ten milliseconds one, from before the outage to after it."""
 
-
-async def collected(cluster: ContainerCluster, name: str = "all.jsonl") -> list[dict[str, Any]]:
-    """Return every line of one of the collector's files, which has to be JSON; none where there is no such file yet."""
-    reading = ("sh", "-c", '[ ! -e "$0" ] || cat "$0"', f"/var/log/cluster/{name}")
-    text = await cluster.run_in(await cluster.only("logs"), *reading)
-    return [json.loads(line) for line in text.splitlines()]
-
-
 ASKED = re.compile(r'"GET /\?n=(\d+) ')
 """A line of HAProxy's access log, with the number of the request."""
 
@@ -41,6 +33,13 @@ ROTATE = (
     "/opt/rosterd/compose/collector/logrotate.conf",
 )
 """What the collector does once a minute, whatever the size of its files."""
+
+
+async def collected(cluster: ContainerCluster, name: str = "all.jsonl") -> list[dict[str, Any]]:
+    """Return every line of one of the collector's files, which has to be JSON; none where there is no such file yet."""
+    reading = ("sh", "-c", '[ ! -e "$0" ] || cat "$0"', f"/var/log/cluster/{name}")
+    text = await cluster.run_in(await cluster.only("logs"), *reading)
+    return [json.loads(line) for line in text.splitlines()]
 
 
 async def write_numbered_lines(cluster: ContainerCluster, container: Container, number: int) -> None:

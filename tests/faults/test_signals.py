@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,25 +16,43 @@ from tests.faults.schedule import moments
 
 TRIALS = 12
 LATEST_S = 0.9
-"""From before the daemon is itself until it is level."""
+"""From when its program has begun until it is level."""
 
 ENDS_WITHIN_S = 5.0
 
 
+@contextmanager
+def left_alone(directory: Path) -> Iterator[Balancer]:
+    """Give a balancer with a web node that HAProxy serves, and no daemon."""
+    with Balancer(directory) as balancer:
+        balancer.start()
+        balancer.wait_served(balancer.add_web())
+        assert balancer.daemon.end() == 0
+        yield balancer
+
+
+def spawn(balancer: Balancer) -> None:
+    """Start the daemon, and wait until it is our program that takes signals, and no longer Python's start."""
+    balancer.daemon.spawn()
+    path, hangup = Path(f"/proc/{balancer.daemon.pid}/status"), 1 << signal.SIGHUP - 1
+
+    def is_itself() -> bool:
+        masks = [line.split() for line in path.read_text().splitlines() if line.startswith(("SigIgn", "SigCgt"))]
+        return any(int(mask, 16) & hangup for _, mask in masks)
+
+    balancer.until(is_itself, "the daemon to take signals")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_at_any_moment_and_again(tmp_path: Path, number: signal.Signals) -> None:
-    """The exit is clean: code 0, or the signal itself before the daemon had begun; nothing of HAProxy changes."""
+    """The exit is clean: code 0, or the signal itself before the loop had begun; nothing of HAProxy changes."""
     when = moments()
-    with Balancer(tmp_path) as balancer:
-        balancer.start()
-        web = balancer.add_web()
-        balancer.wait_served(web)
-        assert balancer.daemon.end() == 0
+    with left_alone(tmp_path) as balancer:
         before = balancer.running(), balancer.file_identity()
         with balancer.traffic():
             for _ in range(TRIALS):
-                balancer.daemon.spawn()
-                time.sleep(when.uniform(0.05, LATEST_S))
+                spawn(balancer)
+                time.sleep(when.uniform(0.0, LATEST_S))
                 pid = balancer.daemon.pid
                 os.kill(pid, number)
                 time.sleep(when.uniform(0.0, 0.05))
@@ -47,14 +67,9 @@ def test_a_stop_at_any_moment_and_again(tmp_path: Path, number: signal.Signals) 
 def test_hangups_at_any_moment(tmp_path: Path) -> None:
     """SIGHUP never ends the daemon, however early, and it takes edits afterwards as before."""
     when = moments()
-    with Balancer(tmp_path) as balancer:
-        balancer.start()
-        web = balancer.add_web()
-        balancer.wait_served(web)
-        assert balancer.daemon.end() == 0
+    with left_alone(tmp_path) as balancer:
         with balancer.traffic():
-            balancer.daemon.spawn()
-            time.sleep(0.1)  # from here on it is our program that takes signals, and no longer Python's start
+            spawn(balancer)
             for _ in range(20):
                 os.kill(balancer.daemon.pid, signal.SIGHUP)
                 time.sleep(when.uniform(0.0, 0.1))

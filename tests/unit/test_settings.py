@@ -493,7 +493,7 @@ def test_where_the_balancer_listens_is_read_from_all_its_binds() -> None:
     settings = Settings.model_validate(
         {
             "proxy": {
-                "http_bind": ":80,[2001:db8::1]:8080,ipv4@10.0.0.7:90-91,name:1,*:82-83",
+                "http_bind": ":80,[2001:db8::1]:8080,ipv4@10.0.0.7:90-91,name:1,*:82-83,:::84,2001:db8::1:85",
                 "stats_bind": "127.0.0.1:1936",
                 "runtime_bind": "",
             },
@@ -501,8 +501,8 @@ def test_where_the_balancer_listens_is_read_from_all_its_binds() -> None:
         }
     )
     own, six, seven = ip_address("10.0.0.9"), ip_address("2001:db8::1"), ip_address("10.0.0.7")
-    explicit = {(six, 8080), (seven, 90), (seven, 91), (ip_address("127.0.0.1"), 1936)}
-    assert settings.listens_at(own) == {(own, 80), (own, 82), (own, 83), *explicit}
+    explicit = {(six, 8080), (six, 85), (seven, 90), (seven, 91), (ip_address("127.0.0.1"), 1936)}
+    assert settings.listens_at(own) == {(own, 80), (own, 82), (own, 83), (own, 84), *explicit}
     assert settings.listens_at(None) == explicit
 
 

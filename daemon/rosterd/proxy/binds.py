@@ -12,21 +12,21 @@ about two seconds. Rules:
 from __future__ import annotations
 
 import errno
-import re
 import socket
 import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 from rosterd.errors import ConfigRefused
 from rosterd.server_lines import bind_lines
+from rosterd.settings import bind_endpoints
 
-_ENDPOINT = re.compile(
-    r"(?P<family>ipv[46]@)?(?P<host>\*|[0-9.]*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]+):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?"
-)
 _MOST_PORTS = 100
+"""Of one range; each is tried."""
+
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTENS = "0A"
 _ACCEPT_S = 0.2
@@ -46,19 +46,7 @@ def try_new_binds(text: str, held: str, shown_as: Path) -> None:
 
 
 def _endpoints(address: str) -> Iterator[_Endpoint]:
-    match = _ENDPOINT.fullmatch(address)
-    if match is None:
-        return
-    host = match["host"].strip("[]")
-    if host in ("", "*"):
-        host = "::" if match["family"] == "ipv6@" else "0.0.0.0"  # noqa: S104  what the line says
-    try:
-        parsed = ip_address(host)
-    except ValueError:
-        return  # HAProxy says it better
-    first, last = int(match["first"]), int(match["last"] or match["first"])
-    for port in range(first, min(last, first + _MOST_PORTS, 65535) + 1):
-        yield parsed, port
+    return islice(bind_endpoints(address), _MOST_PORTS)
 
 
 def _overlap(one: _Endpoint, other: _Endpoint) -> bool:

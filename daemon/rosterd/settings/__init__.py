@@ -32,7 +32,7 @@ from rosterd.settings.sections import (
     ServiceSettings,
     Settings,
 )
-from rosterd.settings.values import UNIX_PREFIX, split_host_port
+from rosterd.settings.values import UNIX_PREFIX, bind_endpoints, split_host_port
 
 __all__ = [
     "DEFAULT_FILE",
@@ -49,6 +49,7 @@ __all__ = [
     "SerfSettings",
     "ServiceSettings",
     "Settings",
+    "bind_endpoints",
     "changed_keys",
     "keep_what_needs_restart",
     "load",

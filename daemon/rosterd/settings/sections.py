@@ -296,8 +296,10 @@ class Settings(BaseSettings):
     def listens_at(self, own_address: Address | None) -> frozenset[tuple[Address, int]]:
         """Where the balancer itself listens, and so no member serves; `own_address` stands for every address."""
         binds = (self.proxy.http_bind, self.proxy.stats_bind, self.proxy.runtime_bind or "", self.admin.listen)
-        found = ((host or own_address, port) for text in binds for host, port in bind_endpoints(text))
-        return frozenset((host, port) for host, port in found if host is not None)
+        found = (
+            (own_address if at.is_unspecified else at, port) for text in binds for at, port in bind_endpoints(text)
+        )
+        return frozenset((at, port) for at, port in found if at is not None)
 
     @classmethod
     def settings_customise_sources(

@@ -129,21 +129,26 @@ HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$")]
 """A host name as a client sends it, without a port."""
 
 
-_BIND = re.compile(r"(?:ipv[46]@)?(?P<host>\[[^\]]*\]|[^:\[\]]*):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?", re.ASCII)
+_BIND = re.compile(
+    r"(?P<family>ipv[46]@)?(?P<host>\*|[0-9.]*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]+)"
+    r":(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?"
+)
 _MOST_PORTS = 1000
 
 
-def bind_endpoints(text: str) -> Iterator[tuple[Address | None, int]]:
-    """Where a bind listens, port by port: None for every address, nothing for what is none (a name, a path)."""
+def bind_endpoints(text: str) -> Iterator[tuple[Address, int]]:
+    """Where the binds of a text listen, port by port: 0.0.0.0 or :: for every address, nothing for a name or a path."""
     for part in text.split(","):
         match = _BIND.fullmatch(part.strip())
         if match is None:
             continue
         host = match["host"].strip("[]")
+        if host in ("", "*"):
+            host = "::" if match["family"] == "ipv6@" else "0.0.0.0"  # noqa: S104  what the bind says
         try:
-            address = None if host in ("", "*", "0.0.0.0", "::") else ip_address(host)  # noqa: S104  what a bind may say
+            address = ip_address(host)
         except ValueError:
-            continue
+            continue  # HAProxy says it better
         first, last = int(match["first"]), int(match["last"] or match["first"])
-        for port in range(first, min(last, first + _MOST_PORTS) + 1):
+        for port in range(first, min(last, first + _MOST_PORTS, 65535) + 1):
             yield address, port
