@@ -164,7 +164,7 @@ def release(settings: SettingsFile = None) -> int:
     """Let failed members' servers go although the guard is engaged, this once; exit code 1 when it is not engaged."""
     answer = _ask(settings, "/v1/status")
     if not answer["guard"]:
-        typer.echo("the guard is not engaged", err=True)
+        typer.echo("rosterd: the guard is not engaged", err=True)
         return 1
     pid = answer["pid"]
     try:

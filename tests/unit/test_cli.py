@@ -329,8 +329,34 @@ def test_somebody_else_at_the_admin_address(node: Node, command: str) -> None:
             thread.join()
 
 
+def released(node: Node) -> Result:
+    """Run `rosterd guard release`."""
+    return CliRunner().invoke(app, ["guard", "release", "--settings", str(node.settings)])
+
+
 class TestBesideDaemon:
     """Commands that ask the running daemon."""
+
+    def test_only_a_daemon_is_told_that_the_guard_is_wrong(self, node: Node) -> None:
+        """Its number may be another program's here, which the signal would end."""
+        report = at_work()
+        assert report.decision is not None
+        engaged = replace(report, decision=replace(report.decision, guard="most of nodes failed"))
+        with subprocess.Popen(["sleep", "60"]) as bystander:
+            try:
+                with answering(node.listen, lambda: replace(engaged, pid=bystander.pid)):
+                    fails(released(node), 7, f"process {bystander.pid} is no rosterd here")
+                assert bystander.poll() is None
+            finally:
+                bystander.kill()
+
+    def test_a_guard_that_is_not_engaged_has_nothing_to_release(self, node: Node) -> None:
+        """Said on standard error, with exit code 1."""
+        report = at_work()
+        assert report.decision is not None
+        quiet = replace(report, decision=replace(report.decision, guard=""))
+        with answering(node.listen, lambda: quiet):
+            fails(released(node), 1, "the guard is not engaged")
 
     def test_render_prints_what_the_daemon_serves(self, node: Node) -> None:
         """With all that it holds: failed, unseen, quarantined and inherited servers, each with its id."""
