@@ -15,23 +15,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 import structlog
 
 from rosterd import __version__, journal
 from rosterd.actuator import Actuator
 from rosterd.blueprint import Blueprint, Drafts
+from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
 from rosterd.model import (
     Action,
-    AdminState,
     Nothing,
     Plan,
     Reload,
-    Running,
     Runtime,
     Snapshot,
     Wait,
@@ -42,7 +40,7 @@ from rosterd.observer import Observer
 from rosterd.outcome import Outcome
 from rosterd.plan import is_settled
 from rosterd.planner import Planner
-from rosterd.policy import Decision, Lines, View, inherited_lines
+from rosterd.policy import Decision
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
@@ -88,18 +86,13 @@ class Controller:
         self._planner = Planner(
             observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
         )
+        self._decider = Decider(observed=self._observed, drafts=drafts)
         self._begin_at: float | None = None
-        self._inherited = False
         self._kept: Template | None = None
-        self._served: Lines = {}
-        self._decision: Decision | None = None
-        self._outcome: Outcome | None = None
-        self._stand_in: Outcome | None = None
         self._plan: Plan | None = None
         self._turn_since: float | None = None
         self._complete = False
         self._rereads = False
-        self._guard_overridden = False
         self._wake = asyncio.Event()
         self._cause = journal.Cause()
 
@@ -135,7 +128,7 @@ class Controller:
 
     def override_guard(self) -> None:
         """Let held servers go by their own rules although the guard is engaged, until that is over."""
-        self._guard_overridden = True  # called from a signal: the turn does the rest
+        self._decider.override_guard()
         self.wake("operator")
 
     def wake(self, word: str) -> None:
@@ -157,7 +150,7 @@ class Controller:
 
     def report(self) -> Report:
         """Tell everything worth knowing."""
-        observed, actuator = self._observed, self._actuator
+        observed, decider, actuator = self._observed, self._decider, self._actuator
         return Report(
             version=__version__,
             pid=os.getpid(),
@@ -165,9 +158,9 @@ class Controller:
             started_at=self._started_at,
             complete=self._complete,
             table=observed.table,
-            decision=self._decision,
+            decision=decider.decision,
             plan=self._plan,
-            structure=self._outcome.desired.structure if self._outcome else "",
+            structure=decider.outcome.desired.structure if decider.outcome else "",
             running=observed.running,
             health_score=observed.health_score,
             own_address=observed.own_address,
@@ -212,7 +205,7 @@ class Controller:
 
     def _in_a_line(self) -> str:
         """How things are, for the service manager."""
-        servers = sum(len(lines) for lines in self._served.values())
+        servers = sum(len(lines) for lines in self._decider.served.values())
         problems = {
             "Serf": self._observed.agent.error,
             "HAProxy": self._observed.proxy.error,
@@ -224,9 +217,10 @@ class Controller:
 
     async def _leave_level(self) -> None:
         """Write what the file still lacks: who stops the daemon may stop HAProxy next, and start it from there."""
-        if self._outcome is None or not self._actuator.file_lags:
+        outcome = self._decider.outcome
+        if outcome is None or not self._actuator.file_lags:
             return
-        if (proven := self._proven(self._outcome, self._clock())) is not None:
+        if (proven := self._decider.proven(outcome, self._clock())) is not None:
             await self._actuator.follow_at_last(proven.blueprint, proven.text)
 
     async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
@@ -237,8 +231,8 @@ class Controller:
             woken.cancel()
 
     def _seconds_to_next(self) -> float:
-        now = self._clock()
-        review_at = self._decision.review_at if self._decision else None
+        now, decision = self._clock(), self._decider.decision
+        review_at = decision.review_at if decision else None
         later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
@@ -258,16 +252,16 @@ class Controller:
         # A draft is tried on a HAProxy that runs; one that is to start gets what is known to work.
         blueprint = self._drafts.in_force(now) if self._observed.running else self._drafts.good_or_only
         try:
-            outcome = self._decide(blueprint, now)
+            outcome = self._decider.decide(blueprint, now)
         except TemplateError as error:
             if self._drafts.is_on_trial(blueprint):
                 self.wake("rejection")  # the good one goes on at once; without one we try again later
             self._actuator.cannot_render(blueprint, error)
             self._actuator.rest()
             return
-        proven = self._proven(outcome, now)
+        proven = self._decider.proven(outcome, now)
         if proven is not None:
-            self._commit(proven.decision)
+            self._decider.commit(proven.decision)
         self._plan = self._planner.plan(outcome, proven, now)
         await self._act(outcome, proven)
 
@@ -288,34 +282,18 @@ class Controller:
 
     async def _look(self) -> None:
         """Read what HAProxy runs."""
-        before = self._by_hand
+        before = self._decider.by_hand
         running = await self._observer.look(self._drafts.newest.settings.proxy.observe_interval_s)
         if running is None:
             return
-        journal.tell_by_hand(before, self._by_hand)
+        journal.tell_by_hand(before, self._decider.by_hand)
         if self._observer.was_away:
             self._actuator.start_over()
-        if not self._inherited:
-            self._inherit(running, self._clock())
-
-    def _inherit(self, running: Running, now: float) -> None:
-        """Start from the servers that HAProxy already runs, so that none of them vanishes for want of news."""
-        self._inherited = True
-        services = {
-            service.name: service
-            for blueprint in (self._drafts.newest, self._drafts.good_or_only)
-            for service in blueprint.settings.services
-        }
-        found = inherited_lines(running, services.values())
-        merged = {name: {**lines, **self._served.get(name, {})} for name, lines in found.items()}
-        self._served = {**self._served, **merged}
-        names = _names(found)
-        self._observed.inherit(names, now)
-        log.info("servers.inherited", servers=len(names), pid=running.pid)
+        self._decider.inherit(running, self._clock())
 
     def _take_snapshot(self, now: float) -> None:
         limits = self._drafts.good_or_only.settings.policy
-        changes = self._observed.take_snapshot(now, limits, served=_names(self._served))
+        changes = self._observed.take_snapshot(now, limits, served=self._decider.served_names)
         self._cause.add_changes(changes)
         journal.tell_changes(changes)
 
@@ -324,65 +302,13 @@ class Controller:
     def _may_decide(self, now: float) -> bool:
         """Whether enough is known to begin: both sides, or a reason to go on without one of them."""
         observed = self._observed
-        if self._decision is not None or observed.is_whole or not self._actuator.has_file:
+        if self._decider.decision is not None or observed.is_whole or not self._actuator.has_file:
             return True
         if observed.snapshot is None and observed.running is None:
             return False  # nothing is known that could be better than the file
         if self._begin_at is None:
             self._begin_at = now + BEGIN_WITHIN_S
         return now >= self._begin_at
-
-    def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
-        """What should be; the last outcome again while nothing that it depends on has changed."""
-        observed, last = self._observed, self._outcome
-        waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
-        answering = observed.answering(waiting)
-        agent_answers = not observed.agent.error
-        own = blueprint.settings.listens_at(observed.own_address)
-        view = View(
-            self._served,
-            answering,
-            observed.health_score,
-            agent_answers,
-            self._by_hand,
-            waiting,
-            own,
-            self._guard_overridden,
-        )
-        if last is not None and last.is_still_right(observed.table, blueprint, view, now):
-            return last
-        self._outcome = Outcome.of(observed.table, blueprint, view, now, last)
-        return self._outcome
-
-    def _proven(self, outcome: Outcome, now: float) -> Outcome | None:
-        """What should be by the last good settings and template; None when these servers cannot be rendered so."""
-        if not self._drafts.is_on_trial(outcome.blueprint):
-            return outcome
-        good, last = self._drafts.good_or_only, self._stand_in
-        view = replace(outcome.view, own=good.settings.listens_at(self._observed.own_address))
-        if last is not None and last.is_still_right(outcome.table, good, view, now):
-            return last
-        try:
-            self._stand_in = Outcome.of(outcome.table, good, view, now, last)
-        except TemplateError:
-            self._stand_in = None
-        return self._stand_in
-
-    @property
-    def _by_hand(self) -> Mapping[tuple[str, str], AdminState]:
-        """What was set by hand. Who only reloads cannot put a new worker into a drain: it ends with the worker."""
-        at_run_time = self._drafts.good_or_only.settings.proxy.apply == "runtime"
-        return self._observed.by_hand if at_run_time else self._observed.seen_by_hand
-
-    def _commit(self, decision: Decision) -> None:
-        """Remember the decision. One under a draft is not: if it is refused, nothing may have been forgotten for it."""
-        if decision is self._decision:
-            return
-        journal.tell_decision(self._decision, decision)
-        # It was said of this time only.
-        self._guard_overridden = self._guard_overridden and decision.guard_overridden != ""
-        self._decision = decision
-        self._served = decision.lines
 
     # --- act ------------------------------------------------------------------------------------------------------
 
@@ -411,7 +337,7 @@ class Controller:
                 self._actuator.confirm(outcome.text)
             case None:
                 self._actuator.rest()
-                if self._inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
+                if self._decider.has_inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
                     await self._actuator.follow(blueprint, outcome.text)
 
     async def _go_on_meanwhile(self, proven: Outcome, step: Plan) -> None:
@@ -438,9 +364,9 @@ class Controller:
             instead = "HAProxy is reloaded instead" if self._hand.is_lame else "what HAProxy runs is looked up again"
             log.error("change.failed", error=str(error), effect=instead)
             return
-        before = self._by_hand
+        before = self._decider.by_hand
         self._observer.see(after)
-        journal.tell_by_hand(before, self._by_hand)
+        journal.tell_by_hand(before, self._decider.by_hand)
         now = self._clock()
         if done:
             self._cause.add_word(journal.LOOK, now)
@@ -484,18 +410,14 @@ class Controller:
         if not self._complete and self._observed.is_whole:
             self._complete = True
             self._notifier.ready()
-            servers = sum(len(lines) for lines in self._served.values())
+            servers = sum(len(lines) for lines in self._decider.served.values())
             log.info("state.completed", servers=servers, after_s=round(self._clock() - self._started_at, 3))
 
     def _prove(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy is seen to run what the blueprint makes."""
         if blueprint != self._drafts.good:
             self._drafts.prove(blueprint)
-            self._commit(decision)
+            self._decider.commit(decision)
         if blueprint.template != self._kept:
             self._kept = blueprint.template
             self._edits.keep_good(blueprint.template)
-
-
-def _names(lines: Lines) -> frozenset[str]:
-    return frozenset(name for servers in lines.values() for name in servers)

@@ -68,6 +68,7 @@ LOOP = frozenset(
         "rosterd.admin.client",
         "rosterd.admin.server",
         "rosterd.controller",
+        "rosterd.decider",
         "rosterd.edits",
         "rosterd.journal",
         "rosterd.observer",
