@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import random
+import secrets
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Iterator
@@ -38,11 +39,15 @@ from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
 from rosterd.settings import Settings, load
 from rosterd.sources import Sources
+from rosterd.trace import traces
 from rosterd.watch import watched
 
 log = structlog.get_logger(__name__)
 
 STOP_WITHIN_S = 4.0
+
+PROCESS_ID_BYTES = 2
+"""Of the few characters by which the traces of this process are told from those of the one before."""
 
 
 async def run(settings_file: Path | None) -> None:
@@ -76,11 +81,11 @@ def _controller(settings: Settings, sources: Sources, file: ConfigFile, notifier
     applier = Applier(file, Checker(proxy.binary, proxy.check_timeout_s), master, clock)
     drafts = _drafts(settings, sources)
     return Controller(
-        drafts=drafts,
         edits=Edits(drafts, sources),
         runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
         notifier=notifier,
         actuator=Actuator(drafts=drafts, file=file, applier=applier, clock=clock, jitter=random.SystemRandom().random),
+        traces=traces(secrets.token_hex(PROCESS_ID_BYTES)),
         clock=clock,
     )
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
 from rosterd import __version__, journal
 from rosterd.actuator import Actuator
-from rosterd.blueprint import Blueprint, Drafts
+from rosterd.blueprint import Blueprint
 from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
@@ -38,13 +38,14 @@ from rosterd.notify import Notifier
 from rosterd.observed import Observed
 from rosterd.observer import Observer
 from rosterd.outcome import Outcome
-from rosterd.plan import is_settled
+from rosterd.plan import acts, is_settled
 from rosterd.planner import Planner
 from rosterd.policy import Decision
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
 from rosterd.runtime import RuntimeHand
+from rosterd.trace import LOOK, Trace
 
 log = structlog.get_logger(__name__)
 
@@ -65,16 +66,16 @@ class Controller:
     def __init__(
         self,
         *,
-        drafts: Drafts,
         edits: Edits,
         runtime: HAProxySocket,
         actuator: Actuator,
         notifier: Notifier,
+        traces: Iterator[Trace],
         clock: Callable[[], float],
     ) -> None:
-        """Wire it up; `clock` is monotonic seconds."""
-        self._drafts = drafts
+        """Wire it up; `traces` are fresh ones without end, `clock` is monotonic seconds."""
         self._edits = edits
+        self._drafts = drafts = edits.drafts
         self._hand = RuntimeHand(runtime)
         self._actuator = actuator
         self._notifier = notifier
@@ -94,7 +95,8 @@ class Controller:
         self._complete = False
         self._rereads = False
         self._wake = asyncio.Event()
-        self._cause = journal.Cause()
+        self._traces = traces
+        self._trace = next(traces)
 
     # --- what others call -----------------------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class Controller:
 
     def wake(self, word: str) -> None:
         """Have another turn; `word` says why, for the log."""
-        self._cause.add_word(word, self._clock())
+        self._trace.add_word(word, self._clock())
         self._wake.set()
 
     def latest_snapshot(self) -> Snapshot | None:
@@ -237,11 +239,19 @@ class Controller:
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
 
+    def _begin(self, word: str) -> None:
+        """Let the trace begin, unless it has: from here on each line carries its id."""
+        self._trace.add_word(word, self._clock())
+        structlog.contextvars.bind_contextvars(trace=self._trace.id)
+
     async def _turn(self) -> None:
         self._wake.clear()
+        structlog.contextvars.clear_contextvars()
+        if self._trace.has_begun:
+            structlog.contextvars.bind_contextvars(trace=self._trace.id)
         if self._clock() >= self._observer.due_at:
             if self._edits.notice():
-                self._cause.add_word("file", self._clock())
+                self._begin("file")
             await self._look()
         self._take_edits()
         now = self._clock()
@@ -263,6 +273,10 @@ class Controller:
         if proven is not None:
             self._decider.commit(proven.decision)
         self._plan = self._planner.plan(outcome, proven, now)
+        if acts(self._plan):
+            self._begin(LOOK)
+        self._trace.note_plan(self._clock())
+        self._planner.tell_drift(self._plan, outcome)
         await self._act(outcome, proven)
 
     def _take_edits(self) -> None:
@@ -294,7 +308,7 @@ class Controller:
     def _take_snapshot(self, now: float) -> None:
         limits = self._drafts.good_or_only.settings.policy
         changes = self._observed.take_snapshot(now, limits, served=self._decider.served_names)
-        self._cause.add_changes(changes)
+        self._trace.add_changes(changes)
         journal.tell_changes(changes)
 
     # --- decide ---------------------------------------------------------------------------------------------------
@@ -369,8 +383,7 @@ class Controller:
         journal.tell_by_hand(before, self._decider.by_hand)
         now = self._clock()
         if done:
-            self._cause.add_word(journal.LOOK, now)
-            journal.tell_change(self._cause, done, waits, running.pid, now)
+            journal.tell_change(self._trace, done, waits, running.pid, now)
             self._observer.hurry()
             self._wake.set()  # for the next step
         else:
@@ -379,12 +392,12 @@ class Controller:
     async def _reload(self, outcome: Outcome, plan: Reload) -> None:
         blueprint = outcome.blueprint
         # What wakes us from here on belongs to the next reload.
-        cause, self._cause = self._cause, journal.Cause()
+        trace, self._trace = self._trace, next(self._traces)
         self._planner.expect_new_worker()
         aside = outcome.aside() if self._observer.has_lost_socket else None
         applied = await self._actuator.reload(blueprint, outcome.text, plan, aside)
         if applied is None:
-            self._cause = cause
+            self._trace = trace
             self._hand.try_again()
             self._observer.look_at_once()
             self.wake("failure")
@@ -398,14 +411,15 @@ class Controller:
         else:
             self._planner.goes_back = False
             self._actuator.took_effect(plan)
-            journal.tell_reload(cause, plan, applied, self._clock())
+            journal.tell_reload(trace, plan, applied, self._clock())
             self._prove(blueprint, outcome.decision)
         self.wake("reload")
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
         self._actuator.rest()
-        self._cause = journal.Cause()
+        if self._trace.has_begun:
+            self._trace = next(self._traces)
         self._prove(blueprint, decision)
         if not self._complete and self._observed.is_whole:
             self._complete = True

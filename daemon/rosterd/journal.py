@@ -7,7 +7,6 @@ Names are literals, listed in docs/log-events.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -15,6 +14,7 @@ from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Tra
 from rosterd.policy import Damped, Decision, Held
 from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
+from rosterd.trace import SHOWN, Trace
 
 log = structlog.get_logger(__name__)
 
@@ -33,41 +33,12 @@ _EVENTS = {
 _LOUD = frozenset({Transition.FAILED, Transition.LOST, Transition.QUARANTINED})
 
 
-SHOWN = 20
-"""How many members and reasons a line names; it also says how many there are."""
-
-
-LOOK = "look"
-"""The word for a turn that found something to do by itself."""
-
-
-@dataclass(slots=True)
-class Cause:
-    """What woke the loop since it was last content, for the line that says what was done about it."""
-
-    woken_by: list[str] = field(default_factory=list)
-    members: list[str] = field(default_factory=list)
-    since: float | None = None
-
-    def add_word(self, word: str, now: float) -> None:
-        """Note what woke the loop; that it looked, only where nothing else did."""
-        if word not in self.woken_by and (word != LOOK or not self.woken_by):
-            self.woken_by.append(word)
-        if self.since is None:
-            self.since = now
-
-    def add_changes(self, changes: tuple[Change, ...]) -> None:
-        """Note which members changed, as far as there is room."""
-        room = SHOWN - len(self.members)
-        self.members += [f"{change.name} {change.transition.value}" for change in changes[:room]]
-
-
-def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> None:
+def tell_reload(trace: Trace, plan: Reload, applied: Applied, now: float) -> None:
     """Say what woke us, what differed, what was done about it, and how long each step took."""
     log.info(
         "proxy.reloaded",
-        woken_by=cause.woken_by,
-        members=cause.members,
+        woken_by=trace.woken_by,
+        members=trace.members,
         reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
         reasons_total=len(plan.reasons),
         pid=applied.proof.worker_pid,
@@ -76,22 +47,24 @@ def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> Non
         check_s=round(applied.check_s, 4),
         install_s=round(applied.install_s, 4),
         reload_s=round(applied.reload_s, 4),
-        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
+        wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
+        wake_to_applied_s=round(trace.seconds_to_applied(now), 4),
     )
 
 
-def tell_change(cause: Cause, done: Sequence[Action], waits: Sequence[Wait], pid: int, now: float) -> None:
+def tell_change(trace: Trace, done: Sequence[Action], waits: Sequence[Wait], pid: int, now: float) -> None:
     """Say what woke us, what HAProxy was told on its runtime socket, and what the next step waits for."""
     commands = [line for action in done[:SHOWN] for line in lines_of(action)]
     log.info(
         "servers.changed",
-        woken_by=cause.woken_by,
-        members=cause.members,
+        woken_by=trace.woken_by,
+        members=trace.members,
         commands=commands,
         actions_total=len(done),
         waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
         pid=pid,
-        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
+        wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
+        wake_to_applied_s=round(trace.seconds_to_applied(now), 4),
     )
 
 

@@ -93,6 +93,11 @@ def is_settled(plan: Plan) -> bool:
     return isinstance(plan, Nothing)
 
 
+def acts(plan: Plan | None) -> bool:
+    """Whether it has anything be done, now or as soon as a reload may be."""
+    return isinstance(plan, Reload) or (isinstance(plan, Runtime) and bool(plan.actions))
+
+
 def most_additions(servers: int) -> int:
     """So many servers may be added at run time to a backend of so many; more are faster by a reload.
 

@@ -40,6 +40,7 @@ PURE_CORE = frozenset(
         "rosterd.settings.load",
         "rosterd.settings.sections",
         "rosterd.settings.values",
+        "rosterd.trace",
     }
 )
 ADAPTERS = frozenset(
