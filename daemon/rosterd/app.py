@@ -27,6 +27,7 @@ from rosterd.blueprint import Blueprint, Drafts
 from rosterd.controller import Controller
 from rosterd.edits import Edits
 from rosterd.errors import TemplateError
+from rosterd.history import History
 from rosterd.notify import Notifier
 from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
@@ -39,7 +40,7 @@ from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
 from rosterd.settings import Settings, load
 from rosterd.sources import Sources
-from rosterd.trace import traces
+from rosterd.trace import Trace, traces
 from rosterd.watch import watched
 
 log = structlog.get_logger(__name__)
@@ -47,21 +48,23 @@ log = structlog.get_logger(__name__)
 STOP_WITHIN_S = 4.0
 
 PROCESS_ID_BYTES = 2
-"""Of the few characters by which the traces of this process are told from those of the one before."""
+"""Of the few characters by which traces and events of this process are told from those of the one before."""
 
 
 async def run(settings_file: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. RosterdError for what keeps it from starting."""
     settings = load(settings_file)
-    logs.configure(settings.log.level, settings.log.format)
+    process = secrets.token_hex(PROCESS_ID_BYTES)
+    history = History(process)
+    logs.configure(settings.log.level, settings.log.format, history.record)
     sources = Sources(settings_file, settings.proxy.template_file, settings.proxy.state_dir)
     file = ConfigFile(settings.proxy.config_file, settings.proxy.state_dir)
     notifier = Notifier(os.environ, os.getpid(), time.monotonic)
-    controller = _controller(settings, sources, file, notifier)
+    controller = _controller(settings, sources, file, notifier, traces(process))
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, controller))
-        await stack.enter_async_context(serving(settings.admin.listen, controller.report))
+        await stack.enter_async_context(serving(settings.admin.listen, controller.report, history))
         file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
         stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))
         controller.files_edited()  # the first turn reports a broken template that the last good one stands in for
@@ -74,7 +77,9 @@ async def run(settings_file: Path | None) -> None:
         log.info("daemon.stopped")
 
 
-def _controller(settings: Settings, sources: Sources, file: ConfigFile, notifier: Notifier) -> Controller:
+def _controller(
+    settings: Settings, sources: Sources, file: ConfigFile, notifier: Notifier, fresh: Iterator[Trace]
+) -> Controller:
     proxy = settings.proxy
     master = Master(HAProxySocket(proxy.master_socket, proxy.answer_timeout_s), proxy.reload_timeout_s)
     clock = time.monotonic
@@ -85,7 +90,7 @@ def _controller(settings: Settings, sources: Sources, file: ConfigFile, notifier
         runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
         notifier=notifier,
         actuator=Actuator(drafts=drafts, file=file, applier=applier, clock=clock, jitter=random.SystemRandom().random),
-        traces=traces(secrets.token_hex(PROCESS_ID_BYTES)),
+        traces=fresh,
         clock=clock,
     )
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from rosterd import __version__
 from rosterd.admin.server import serving
 from rosterd.cli import app
+from rosterd.history import History
 from rosterd.model import Nothing, Reason, ReasonKind, Reload
 from rosterd.policy import View, decide
 from rosterd.report import Report, members_json
@@ -273,7 +274,7 @@ def answering(listen: str, report: Callable[[], Report]) -> Iterator[None]:
     stop, started = asyncio.Event(), threading.Event()
 
     async def serve() -> None:
-        async with serving(listen, report):
+        async with serving(listen, report, History("ab12")):
             started.set()
             await stop.wait()
 

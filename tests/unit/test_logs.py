@@ -15,8 +15,14 @@ import logging, sys
 import structlog
 from rosterd import logs
 
+seen = []
+
+def keep(_logger, _method, event):
+    seen.append(event["event"])
+    return event
+
 early = structlog.get_logger("early")
-logs.configure(sys.argv[1], sys.argv[2])
+logs.configure(sys.argv[1], sys.argv[2], keep)
 log = structlog.get_logger("late")
 
 def fail():

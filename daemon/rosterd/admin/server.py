@@ -4,6 +4,7 @@
     /readyz       200 once a first complete state is in force and both sides answer, else 503 with the reasons
     /v1/status    everything worth knowing, as JSON
     /v1/members   the member table, as JSON
+    /v1/events    what happened: a list, or a stream that goes on (events.py)
 
 Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request and holds nothing
 itself.
@@ -20,7 +21,9 @@ from pathlib import Path
 from aiohttp import web
 
 from rosterd import __version__
+from rosterd.admin.events import EventSource
 from rosterd.errors import AdminAddressTaken
+from rosterd.history import History
 from rosterd.report import Report, members_json, status_json
 from rosterd.settings import UNIX_PREFIX, split_host_port
 
@@ -32,8 +35,9 @@ async def _sign(_: web.Request, response: web.StreamResponse) -> None:
     response.headers[MARK] = __version__
 
 
-def application(report: Callable[[], Report]) -> web.Application:
-    """The routes, over a function that makes a report."""
+def application(report: Callable[[], Report], history: History) -> web.Application:
+    """The routes, over a function that makes a report and the events so far."""
+    source = EventSource(history)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -53,21 +57,23 @@ def application(report: Callable[[], Report]) -> web.Application:
 
     app = web.Application()
     app.on_response_prepare.append(_sign)
+    app.on_shutdown.append(source.close)
     app.add_routes(
         [
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
             web.get("/v1/status", status),
             web.get("/v1/members", members),
+            web.get("/v1/events", source.get),
         ]
     )
     return app
 
 
 @asynccontextmanager
-async def serving(listen: str, report: Callable[[], Report]) -> AsyncIterator[None]:
+async def serving(listen: str, report: Callable[[], Report], history: History) -> AsyncIterator[None]:
     """Serve at `listen` (host:port or unix:PATH) until the context is left; AdminAddressTaken when that cannot be."""
-    runner = web.AppRunner(application(report), access_log=None, handle_signals=False)
+    runner = web.AppRunner(application(report, history), access_log=None, handle_signals=False)
     await runner.setup()
     try:
         await _start(runner, listen)
