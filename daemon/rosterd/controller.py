@@ -45,7 +45,7 @@ from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
 from rosterd.runtime import RuntimeHand
-from rosterd.trace import LOOK, Trace
+from rosterd.trace import Trace, Word
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Controller:
         self._planner = Planner(
             observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
         )
-        self._decider = Decider(observed=self._observed, drafts=drafts)
+        self._decider = Decider(observed=self._observed, drafts=drafts, now=now)
         self._begin_at: float | None = None
         self._kept: Template | None = None
         self._plan: Plan | None = None
@@ -133,7 +133,7 @@ class Controller:
         self._decider.override_guard()
         self.wake("operator")
 
-    def wake(self, word: str) -> None:
+    def wake(self, word: Word) -> None:
         """Have another turn; `word` says why, for the log."""
         self._trace.add_word(word, self._clock())
         self._wake.set()
@@ -162,8 +162,12 @@ class Controller:
             table=observed.table,
             decision=decider.decision,
             plan=self._plan,
-            structure=decider.outcome.desired.structure if decider.outcome else "",
+            desired=decider.outcome.desired if decider.outcome else None,
+            desired_since=decider.desired_since,
+            on_disk=actuator.on_disk,
+            on_disk_since=actuator.on_disk_since,
             running=observed.running,
+            running_since=observed.running_since,
             health_score=observed.health_score,
             own_address=observed.own_address,
             agent_since=observed.agent.since,
@@ -223,7 +227,7 @@ class Controller:
         if outcome is None or not self._actuator.file_lags:
             return
         if (proven := self._decider.proven(outcome, self._clock())) is not None:
-            await self._actuator.follow_at_last(proven.blueprint, proven.text)
+            await self._actuator.follow_at_last(proven)
 
     async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
         woken = asyncio.create_task(self._wake.wait(), name="wake")
@@ -239,7 +243,7 @@ class Controller:
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
 
-    def _begin(self, word: str) -> None:
+    def _begin(self, word: Word) -> None:
         """Let the trace begin, unless it has: from here on each line carries its id."""
         self._trace.add_word(word, self._clock())
         structlog.contextvars.bind_contextvars(trace=self._trace.id)
@@ -274,7 +278,7 @@ class Controller:
             self._decider.commit(proven.decision)
         self._plan = self._planner.plan(outcome, proven, now)
         if acts(self._plan):
-            self._begin(LOOK)
+            self._begin("look")
         self._trace.note_plan(self._clock())
         self._planner.tell_drift(self._plan, outcome)
         await self._act(outcome, proven)
@@ -344,15 +348,15 @@ class Controller:
                 if is_settled(plan):
                     self._be_content(blueprint, outcome.decision)
                 if proven is outcome:
-                    await self._actuator.follow_in_time(blueprint, outcome.text)
+                    await self._actuator.follow_in_time(outcome)
             case Nothing():
                 self._be_content(blueprint, outcome.decision)
-                await self._actuator.follow_in_time(blueprint, outcome.text)
+                await self._actuator.follow_in_time(outcome)
                 self._actuator.confirm(outcome.text)
             case None:
                 self._actuator.rest()
                 if self._decider.has_inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
-                    await self._actuator.follow(blueprint, outcome.text)
+                    await self._actuator.follow(outcome)
 
     async def _go_on_meanwhile(self, proven: Outcome, step: Plan) -> None:
         """Do what need not wait for the reload, by what is proven: of a draft nothing is done before it is."""
@@ -362,7 +366,7 @@ class Controller:
         if isinstance(step, Runtime | Reload) and (step.actions or step.waits):
             await self._change(step.actions, step.waits)
         if self._drafts.good is not None and proven.desired.structure == running.structure:
-            await self._actuator.follow_in_time(proven.blueprint, proven.text)
+            await self._actuator.follow_in_time(proven)
 
     async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> None:
         """Have the running worker change servers, and look what came of it."""
@@ -395,7 +399,7 @@ class Controller:
         trace, self._trace = self._trace, next(self._traces)
         self._planner.expect_new_worker()
         aside = outcome.aside() if self._observer.has_lost_socket else None
-        applied = await self._actuator.reload(blueprint, outcome.text, plan, aside)
+        applied = await self._actuator.reload(outcome, plan, aside)
         if applied is None:
             self._trace = trace
             self._hand.try_again()
@@ -410,7 +414,7 @@ class Controller:
             self._actuator.had_no_effect(blueprint, plan, ReloadFailed(f"HAProxy reloaded, but {difference}"))
         else:
             self._planner.goes_back = False
-            self._actuator.took_effect(plan)
+            self._actuator.took_effect(outcome, plan)
             journal.tell_reload(trace, plan, applied, self._clock())
             self._prove(blueprint, outcome.decision)
         self.wake("reload")

@@ -30,12 +30,14 @@ log = structlog.get_logger(__name__)
 class Decider:
     """Decides who serves, and renders it."""
 
-    def __init__(self, *, observed: Observed, drafts: Drafts) -> None:
+    def __init__(self, *, observed: Observed, drafts: Drafts, now: float) -> None:
         """Wire it up; nothing is decided yet."""
         self.decision: Decision | None = None
         """The newest decision by proven settings; None before the first."""
         self.outcome: Outcome | None = None
         """What was decided and rendered last, be it proven or a draft's; None before the first."""
+        self.desired_since = now
+        """Since when the same is desired."""
         self.served: Lines = {}
         """The server lines of the last decision; at start those that HAProxy runs."""
         self.has_inherited = False
@@ -92,8 +94,10 @@ class Decider:
         )
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
-        self.outcome = Outcome.of(observed.table, blueprint, view, now, last)
-        return self.outcome
+        outcome = self.outcome = Outcome.of(observed.table, blueprint, view, now, last)
+        if last is None or outcome.desired != last.desired:
+            self.desired_since = now
+        return outcome
 
     def proven(self, outcome: Outcome, now: float) -> Outcome | None:
         """What should be by the last good settings and template; None when these servers cannot be rendered so."""

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rosterd.damping import Limits, Penalties, note, waiting
+from rosterd.generation import is_same
 from rosterd.model import (
     Address,
     AdminState,
@@ -81,6 +82,8 @@ class Observed:
         self.snapshot: Snapshot | None = None
         self.table = EMPTY
         self.running: Running | None = None
+        self.running_since = now
+        """Since when HAProxy runs the same servers by the same structure, whatever their checks say."""
         self.seen_by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.departed: Mapping[tuple[str, str], float] = {}
@@ -88,6 +91,7 @@ class Observed:
         self.penalties: Penalties = {}
         self._restoring: Mapping[tuple[str, str], AdminState] = {}
         self._added_anew: frozenset[tuple[str, str]] = frozenset()
+        self._generation: Running | None = None
         self._pid = 0
         self._taken: Snapshot | None = None
 
@@ -123,6 +127,12 @@ class Observed:
             if (entry := self.table.entries.get(server.name)) is not None
             and (waiting or entry.status is not Status.ALIVE)
         }
+
+    def note_generation(self, running: Running, now: float) -> None:
+        """Note since when HAProxy runs what it does."""
+        if self._generation is None or not is_same(self._generation, running):
+            self.running_since = now
+        self._generation = running
 
     def see(self, running: Running) -> None:
         """Take what HAProxy runs.

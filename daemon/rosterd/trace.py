@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Literal, TypeAlias, get_args
 
 from rosterd.model import Change
 
 SHOWN = 20
 """How many members a line names."""
 
-LOOK = "look"
-"""The word for a turn that found something to do by itself."""
+Word: TypeAlias = Literal["agent", "failure", "file", "look", "operator", "rejection", "reload"]
+"""What can wake the loop, bounded so that it can label a metric; `look` is a turn that found something by itself."""
+
+WORDS: tuple[str, ...] = get_args(Word)
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class Trace:
     """What woke the loop since it was last content, which members differed, and when the present plan was made."""
 
     id: str
-    woken_by: list[str] = field(default_factory=list)
+    woken_by: list[Word] = field(default_factory=list)
     members: list[str] = field(default_factory=list)
     since: float | None = None
     planned_at: float | None = None
@@ -35,9 +38,9 @@ class Trace:
         """Whether anything has happened that it could be about."""
         return self.since is not None
 
-    def add_word(self, word: str, now: float) -> None:
+    def add_word(self, word: Word, now: float) -> None:
         """Note what woke the loop; that it looked, only where nothing else did."""
-        if word not in self.woken_by and (word != LOOK or not self.woken_by):
+        if word not in self.woken_by and (word != "look" or not self.woken_by):
             self.woken_by.append(word)
         if self.since is None:
             self.since = now

@@ -22,6 +22,7 @@ PURE_CORE = frozenset(
         "rosterd.blueprint",
         "rosterd.damping",
         "rosterd.debounce",
+        "rosterd.generation",
         "rosterd.observed",
         "rosterd.outcome",
         "rosterd.parse",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from rosterd.model import Change, Transition
-from rosterd.trace import LOOK, SHOWN, Trace, traces
+from rosterd.trace import SHOWN, Trace, traces
 
 
 def changes(transition: Transition, number: int) -> tuple[Change, ...]:
@@ -30,10 +30,10 @@ def test_it_names_each_word_once_and_so_many_members() -> None:
 def test_a_turn_that_found_something_by_itself_says_so_where_nothing_else_woke_it() -> None:
     """Who was woken has a better word for it."""
     trace, woken = Trace("ab.1"), Trace("ab.2")
-    trace.add_word(LOOK, 1.0)
+    trace.add_word("look", 1.0)
     woken.add_word("agent", 1.0)
-    woken.add_word(LOOK, 2.0)
-    assert (trace.woken_by, woken.woken_by) == ([LOOK], ["agent"])
+    woken.add_word("look", 2.0)
+    assert (trace.woken_by, woken.woken_by) == (["look"], ["agent"])
 
 
 def test_it_counts_from_the_first_wake_up() -> None:
