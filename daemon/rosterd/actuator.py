@@ -23,6 +23,7 @@ from rosterd.backoff import backoff
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.debounce import Debounce, Pace
 from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, ReloadPostponed, TemplateError
+from rosterd.metrics import Metrics
 from rosterd.model import Desired, Reload
 from rosterd.outcome import Outcome
 from rosterd.proxy.apply import Applied, Applier
@@ -51,6 +52,7 @@ class Actuator:
         applier: Applier,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         """Wire it up; `clock` is monotonic seconds, `jitter` a random number from 0 to 1."""
         self.error = ""
@@ -66,6 +68,7 @@ class Actuator:
         self._applier = applier
         self._clock = clock
         self._jitter = jitter
+        self._metrics = metrics
         self._debounce = Debounce(_pace(self._patience))
         self._file_debounce = Debounce(_file_pace(self._patience))
         self._file_text = ""
@@ -173,7 +176,7 @@ class Actuator:
 
     def had_no_effect(self, blueprint: Blueprint, plan: Reload, error: ReloadFailed) -> None:
         """A new worker runs, but not what the reload was for: trying the same again is no use."""
-        self.reloads_failed += 1
+        self._count_failure(plan)
         self._give_up(blueprint, error, plan)
         self._record(plan)
 
@@ -242,7 +245,7 @@ class Actuator:
         except ConfigRefused as error:
             self._give_up(blueprint, error, plan)
         except ReloadFailed as error:
-            self.reloads_failed += 1
+            self._count_failure(plan)
             if blueprint != self._drafts.good:
                 self._failed = blueprint  # `haproxy -c` takes it, and HAProxy does not: it must not start from that
             self._retry_later(blueprint, error, plan)
@@ -300,6 +303,10 @@ class Actuator:
 
     def _record(self, plan: Reload) -> None:
         self.last_reload = LastReload(self._clock(), tuple(reason.detail for reason in plan.reasons), self._failure)
+
+    def _count_failure(self, plan: Reload | None) -> None:
+        self.reloads_failed += 1
+        self._metrics.reload_failed(plan.reasons if plan else ())
 
     def _hold(self, desired: Desired) -> None:
         """Note what the file says now, and since when."""

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 
-from rosterd import __version__, journal
+from rosterd import __version__
 from rosterd.actuator import Actuator
 from rosterd.blueprint import Blueprint
 from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
+from rosterd.journal import Journal, tell_by_hand
 from rosterd.model import (
     Action,
     Nothing,
@@ -38,14 +39,14 @@ from rosterd.notify import Notifier
 from rosterd.observed import Observed
 from rosterd.observer import Observer
 from rosterd.outcome import Outcome
-from rosterd.plan import acts, is_settled
+from rosterd.plan import is_settled
 from rosterd.planner import Planner
 from rosterd.policy import Decision
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
 from rosterd.runtime import RuntimeHand
-from rosterd.trace import Trace, Word
+from rosterd.trace import Word
 
 log = structlog.get_logger(__name__)
 
@@ -70,15 +71,16 @@ class Controller:
         runtime: HAProxySocket,
         actuator: Actuator,
         notifier: Notifier,
-        traces: Iterator[Trace],
+        journal: Journal,
         clock: Callable[[], float],
     ) -> None:
-        """Wire it up; `traces` are fresh ones without end, `clock` is monotonic seconds."""
+        """Wire it up; `clock` is monotonic seconds."""
         self._edits = edits
         self._drafts = drafts = edits.drafts
-        self._hand = RuntimeHand(runtime)
+        self._hand = RuntimeHand(runtime, journal.metrics)
         self._actuator = actuator
         self._notifier = notifier
+        self._journal = journal
         self._clock = clock
         now = clock()
         self._started_at = now
@@ -95,8 +97,6 @@ class Controller:
         self._complete = False
         self._rereads = False
         self._wake = asyncio.Event()
-        self._traces = traces
-        self._trace = next(traces)
 
     # --- what others call -----------------------------------------------------------------------------------------
 
@@ -111,6 +111,7 @@ class Controller:
         now = self._clock()
         log.info("agent.reached", after_s=round(now - self._observed.agent.since, 3))
         self._observed.agent.answers(now)
+        self._journal.metrics.agent_reached()
         self.wake("agent")
 
     def agent_lost(self, error: SerfError) -> None:
@@ -135,7 +136,7 @@ class Controller:
 
     def wake(self, word: Word) -> None:
         """Have another turn; `word` says why, for the log."""
-        self._trace.add_word(word, self._clock())
+        self._journal.wake(word)
         self._wake.set()
 
     def latest_snapshot(self) -> Snapshot | None:
@@ -180,6 +181,7 @@ class Controller:
             departed=observed.departed,
             penalties=observed.penalties,
             flap_half_life_s=self._drafts.good_or_only.settings.policy.flap_half_life_s,
+            services=self._drafts.good_or_only.settings.services,
             reloads=actuator.reloads,
             reloads_failed=actuator.reloads_failed,
             last_reload=actuator.last_reload,
@@ -198,6 +200,7 @@ class Controller:
                 except Exception:
                     # The one guard: a bug must not end the daemon, and looking again may heal what it met.
                     log.exception("turn.failed", effect="what HAProxy runs is looked up again")
+                    self._journal.metrics.turn_failed()
                     self._observed.running = None
                     self._actuator.hold_off()
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
@@ -243,19 +246,12 @@ class Controller:
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
 
-    def _begin(self, word: Word) -> None:
-        """Let the trace begin, unless it has: from here on each line carries its id."""
-        self._trace.add_word(word, self._clock())
-        structlog.contextvars.bind_contextvars(trace=self._trace.id)
-
     async def _turn(self) -> None:
         self._wake.clear()
-        structlog.contextvars.clear_contextvars()
-        if self._trace.has_begun:
-            structlog.contextvars.bind_contextvars(trace=self._trace.id)
+        self._journal.turn()
         if self._clock() >= self._observer.due_at:
             if self._edits.notice():
-                self._begin("file")
+                self._journal.begin("file")
             await self._look()
         self._take_edits()
         now = self._clock()
@@ -277,9 +273,7 @@ class Controller:
         if proven is not None:
             self._decider.commit(proven.decision)
         self._plan = self._planner.plan(outcome, proven, now)
-        if acts(self._plan):
-            self._begin("look")
-        self._trace.note_plan(self._clock())
+        self._journal.planned(self._plan)
         self._planner.tell_drift(self._plan, outcome)
         await self._act(outcome, proven)
 
@@ -304,7 +298,7 @@ class Controller:
         running = await self._observer.look(self._drafts.newest.settings.proxy.observe_interval_s)
         if running is None:
             return
-        journal.tell_by_hand(before, self._decider.by_hand)
+        tell_by_hand(before, self._decider.by_hand)
         if self._observer.was_away:
             self._actuator.start_over()
         self._decider.inherit(running, self._clock())
@@ -312,8 +306,7 @@ class Controller:
     def _take_snapshot(self, now: float) -> None:
         limits = self._drafts.good_or_only.settings.policy
         changes = self._observed.take_snapshot(now, limits, served=self._decider.served_names)
-        self._trace.add_changes(changes)
-        journal.tell_changes(changes)
+        self._journal.members_changed(changes)
 
     # --- decide ---------------------------------------------------------------------------------------------------
 
@@ -384,10 +377,9 @@ class Controller:
             return
         before = self._decider.by_hand
         self._observer.see(after)
-        journal.tell_by_hand(before, self._decider.by_hand)
-        now = self._clock()
+        tell_by_hand(before, self._decider.by_hand)
         if done:
-            journal.tell_change(self._trace, done, waits, running.pid, now)
+            self._journal.servers_changed(done, waits, running.pid)
             self._observer.hurry()
             self._wake.set()  # for the next step
         else:
@@ -395,13 +387,12 @@ class Controller:
 
     async def _reload(self, outcome: Outcome, plan: Reload) -> None:
         blueprint = outcome.blueprint
-        # What wakes us from here on belongs to the next reload.
-        trace, self._trace = self._trace, next(self._traces)
+        trace = self._journal.part()
         self._planner.expect_new_worker()
         aside = outcome.aside() if self._observer.has_lost_socket else None
         applied = await self._actuator.reload(outcome, plan, aside)
         if applied is None:
-            self._trace = trace
+            self._journal.take_back(trace)
             self._hand.try_again()
             self._observer.look_at_once()
             self.wake("failure")
@@ -415,15 +406,14 @@ class Controller:
         else:
             self._planner.goes_back = False
             self._actuator.took_effect(outcome, plan)
-            journal.tell_reload(trace, plan, applied, self._clock())
+            self._journal.reloaded(trace, plan, applied)
             self._prove(blueprint, outcome.decision)
         self.wake("reload")
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
         self._actuator.rest()
-        if self._trace.has_begun:
-            self._trace = next(self._traces)
+        self._journal.settle()
         self._prove(blueprint, decision)
         if not self._complete and self._observed.is_whole:
             self._complete = True

@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import structlog
 
-from rosterd import journal
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.errors import TemplateError
+from rosterd.journal import tell_decision
 from rosterd.model import AdminState, Running
 from rosterd.observed import Observed
 from rosterd.outcome import Outcome
@@ -117,7 +117,7 @@ class Decider:
         """Remember a decision by proven settings."""
         if decision is self.decision:
             return
-        journal.tell_decision(self.decision, decision)
+        tell_decision(self.decision, decision)
         # It was said of this time only.
         self._guard_overridden = self._guard_overridden and decision.guard_overridden != ""
         self.decision = decision

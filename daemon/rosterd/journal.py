@@ -1,20 +1,23 @@
-"""One structured log line for each thing that happened to a member or a server, and one rich line for each reload.
+"""One structured log line for each thing that happened to a member or a server, and one rich line for each change.
 
-The pure modules return facts; here they become lines, and only here is it decided which fact deserves which name.
-Names are literals, listed in docs/log-events.md.
+The pure modules return facts; here they become lines and numbers, and only here is it decided which fact deserves which
+name. Names are literals, listed in docs/log-events.md. Everything between a wake-up and the moment in which all is
+level again has one trace, whose id each of these lines carries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
+from rosterd.metrics import Metrics
 from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
+from rosterd.plan import acts
 from rosterd.policy import Damped, Decision, Held
 from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
-from rosterd.trace import SHOWN, Trace
+from rosterd.trace import SHOWN, Trace, Word
 
 log = structlog.get_logger(__name__)
 
@@ -33,39 +36,100 @@ _EVENTS = {
 _LOUD = frozenset({Transition.FAILED, Transition.LOST, Transition.QUARANTINED})
 
 
-def tell_reload(trace: Trace, plan: Reload, applied: Applied, now: float) -> None:
-    """Say what woke us, what differed, what was done about it, and how long each step took."""
-    log.info(
-        "proxy.reloaded",
-        woken_by=trace.woken_by,
-        members=trace.members,
-        reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
-        reasons_total=len(plan.reasons),
-        pid=applied.proof.worker_pid,
-        old_workers=applied.proof.old_workers,
-        warnings=list(applied.warnings),
-        check_s=round(applied.check_s, 4),
-        install_s=round(applied.install_s, 4),
-        reload_s=round(applied.reload_s, 4),
-        wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
-        wake_to_applied_s=round(trace.seconds_to_applied(now), 4),
-    )
+class Journal:
+    """Tells of one controller: each fact as a line, and where it counts as a number, under the present trace."""
 
+    def __init__(self, traces: Iterator[Trace], metrics: Metrics, clock: Callable[[], float]) -> None:
+        """Wire it up; `traces` are fresh ones without end, `clock` is monotonic seconds."""
+        self.metrics = metrics
+        self._traces = traces
+        self._trace = next(traces)
+        self._clock = clock
 
-def tell_change(trace: Trace, done: Sequence[Action], waits: Sequence[Wait], pid: int, now: float) -> None:
-    """Say what woke us, what HAProxy was told on its runtime socket, and what the next step waits for."""
-    commands = [line for action in done[:SHOWN] for line in lines_of(action)]
-    log.info(
-        "servers.changed",
-        woken_by=trace.woken_by,
-        members=trace.members,
-        commands=commands,
-        actions_total=len(done),
-        waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
-        pid=pid,
-        wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
-        wake_to_applied_s=round(trace.seconds_to_applied(now), 4),
-    )
+    # --- the trace ------------------------------------------------------------------------------------------------
+
+    def wake(self, word: Word) -> None:
+        """Something happened that the next turn should look at."""
+        self._trace.add_word(word, self._clock())
+        self.metrics.woken(word)
+
+    def turn(self) -> None:
+        """A turn begins: what it logs belongs to the trace that has begun, if one has."""
+        structlog.contextvars.clear_contextvars()
+        if self._trace.has_begun:
+            structlog.contextvars.bind_contextvars(trace=self._trace.id)
+
+    def begin(self, word: Word) -> None:
+        """The turn found something by itself: unless a trace has begun, one begins."""
+        self._trace.add_word(word, self._clock())
+        structlog.contextvars.bind_contextvars(trace=self._trace.id)
+
+    def settle(self) -> None:
+        """All is level: what comes next is another trace."""
+        if self._trace.has_begun:
+            self._trace = next(self._traces)
+
+    def part(self) -> Trace:
+        """The present trace goes its own way: what wakes us from here on belongs to the next one."""
+        trace, self._trace = self._trace, next(self._traces)
+        return trace
+
+    def take_back(self, trace: Trace) -> None:
+        """What that trace was about has come to nothing, and is still to be done."""
+        self._trace = trace
+
+    # --- what happens ---------------------------------------------------------------------------------------------
+
+    def members_changed(self, changes: tuple[Change, ...]) -> None:
+        """Say what happened to the members between two tables."""
+        self._trace.add_changes(changes)
+        self.metrics.changed(changes)
+        tell_changes(changes)
+
+    def planned(self, plan: Plan | None) -> None:
+        """Note what is to be done, and when that was known."""
+        if acts(plan):
+            self.begin("look")
+        self._trace.note_plan(self._clock())
+        self.metrics.planned(plan)
+
+    def servers_changed(self, done: Sequence[Action], waits: Sequence[Wait], pid: int) -> None:
+        """Say what HAProxy was told on its runtime socket, why, and what the next step waits for."""
+        now = self._clock()
+        seconds = self._trace.seconds_to_applied(now)
+        self.metrics.acted(done, seconds)
+        log.info(
+            "servers.changed",
+            woken_by=self._trace.woken_by,
+            members=self._trace.members,
+            commands=[line for action in done[:SHOWN] for line in lines_of(action)],
+            actions_total=len(done),
+            waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
+            pid=pid,
+            wake_to_plan_s=round(self._trace.seconds_to_plan(now), 4),
+            wake_to_applied_s=round(seconds, 4),
+        )
+
+    def reloaded(self, trace: Trace, plan: Reload, applied: Applied) -> None:
+        """Say what woke us, what differed, what was done about it, and how long each step took."""
+        now = self._clock()
+        seconds = trace.seconds_to_applied(now)
+        self.metrics.reloaded(plan.reasons, seconds)
+        log.info(
+            "proxy.reloaded",
+            woken_by=trace.woken_by,
+            members=trace.members,
+            reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
+            reasons_total=len(plan.reasons),
+            pid=applied.proof.worker_pid,
+            old_workers=applied.proof.old_workers,
+            warnings=list(applied.warnings),
+            check_s=round(applied.check_s, 4),
+            install_s=round(applied.install_s, 4),
+            reload_s=round(applied.reload_s, 4),
+            wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
+            wake_to_applied_s=round(seconds, 4),
+        )
 
 
 def tell_drift(plan: Plan) -> None:

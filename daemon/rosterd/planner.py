@@ -10,9 +10,9 @@ since when, what was refused), and adds the reasons to reload that no difference
 
 from __future__ import annotations
 
-from rosterd import journal
 from rosterd.actuator import Actuator
 from rosterd.blueprint import Drafts
+from rosterd.journal import tell_drift
 from rosterd.model import Desired, Nothing, Plan, Reason, ReasonKind, Reload, Running
 from rosterd.observed import Observed
 from rosterd.observer import Observer
@@ -68,7 +68,7 @@ class Planner:
             self._level = outcome.desired
         elif plan is not None:
             if self._level == outcome.desired:
-                journal.tell_drift(plan)
+                tell_drift(plan)
             self._level = None
 
     def meanwhile(self, proven: Outcome, now: float) -> Plan:

@@ -35,6 +35,7 @@ from rosterd.parse import raw_of
 from rosterd.policy import Decision
 from rosterd.proxy.actions import lines_of
 from rosterd.roster import Table
+from rosterd.settings import ServiceSettings
 
 Json = dict[str, Any]
 
@@ -84,6 +85,7 @@ class Report:
     departed: Mapping[tuple[str, str], float]
     penalties: Penalties
     flap_half_life_s: float
+    services: tuple[ServiceSettings, ...]
     reloads: int
     reloads_failed: int
     last_reload: LastReload | None

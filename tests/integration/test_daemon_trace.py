@@ -85,7 +85,7 @@ def test_whoever_follows_sees_a_join_within_a_second(balancer: Balancer) -> None
 
 
 def test_the_generations_become_one(balancer: Balancer) -> None:
-    """Once the file has followed, what is desired, in the file and running has one digest; a drain is in all of them."""
+    """Once the file has followed, what is desired, in the file and running has one digest; also with a drain."""
     node = balancer.add_web()
     balancer.wait_served(node)
     node.agent.set_tags(state="drain")

@@ -20,12 +20,12 @@ from typer.testing import CliRunner, Result
 from rosterd import __version__
 from rosterd.admin.server import serving
 from rosterd.cli import app
-from rosterd.history import History
 from rosterd.model import Nothing, Reason, ReasonKind, Reload
 from rosterd.policy import View, decide
 from rosterd.report import Report, members_json
 from rosterd.roster import EMPTY, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
+from tests.unit.admin.insight import insight
 from tests.unit.members import EVERYBODY, record, table_of
 from tests.unit.test_report import EARLY
 
@@ -274,7 +274,7 @@ def answering(listen: str, report: Callable[[], Report]) -> Iterator[None]:
     stop, started = asyncio.Event(), threading.Event()
 
     async def serve() -> None:
-        async with serving(listen, report, History("ab12")):
+        async with serving(listen, insight(report)):
             started.set()
             await stop.wait()
 

@@ -68,6 +68,7 @@ EARLY = Report(
     departed={},
     penalties={},
     flap_half_life_s=30.0,
+    services=(NODES,),
     reloads=0,
     reloads_failed=0,
     last_reload=None,

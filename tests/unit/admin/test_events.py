@@ -18,6 +18,7 @@ from rosterd.admin.events import MOST_READERS, STREAM
 from rosterd.admin.server import serving
 from rosterd.history import History
 from tests.loopback import free_port
+from tests.unit.admin.insight import insight
 from tests.unit.test_report import EARLY
 
 
@@ -64,7 +65,7 @@ async def daemon() -> AsyncIterator[Daemon]:
     """Serve an empty history on loopback."""
     history = History("ab12")
     listen = f"127.0.0.1:{free_port()}"
-    async with serving(listen, lambda: EARLY, history), aiohttp.ClientSession() as session:
+    async with serving(listen, insight(lambda: EARLY, history)), aiohttp.ClientSession() as session:
         yield Daemon(history, f"http://{listen}", session)
 
 
@@ -151,7 +152,7 @@ async def test_a_daemon_that_stops_ends_its_streams() -> None:
     listen = f"127.0.0.1:{free_port()}"
     async with aiohttp.ClientSession() as session:
         async with asyncio.timeout(10):
-            async with serving(listen, lambda: EARLY, history):
+            async with serving(listen, insight(lambda: EARLY, history)):
                 response = await session.get(f"http://{listen}/v1/events", headers={"Accept": STREAM})
                 await next_message(response.content)
             with pytest.raises(aiohttp.ClientError):
