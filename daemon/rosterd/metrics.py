@@ -13,11 +13,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import get_args
 
 import prometheus_client as prometheus
 
-from rosterd.model import Action, Change, Nothing, Plan, Reason, ReasonKind, Reload, Runtime, Transition
+from rosterd.model import (
+    Action,
+    AddServer,
+    Change,
+    CutSessions,
+    EnableChecks,
+    Nothing,
+    Plan,
+    Reason,
+    ReasonKind,
+    Reload,
+    RemoveServer,
+    Runtime,
+    SetEndpoint,
+    SetState,
+    SetWeight,
+    Transition,
+)
 from rosterd.trace import WORDS, Word
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -40,7 +56,7 @@ class Metrics:
         self._actions = self._counter(
             "runtime_actions",
             "Actions on HAProxy's runtime socket. One that failed was refused, and a reload follows.",
-            action=[kind.__name__ for kind in get_args(Action)],
+            action=tuple(_ACTIONS.values()),
             result=RESULTS,
         )
         self._cut = self._counter("sessions_cut", "Sessions that were ended when the drain of their server was over.")
@@ -81,13 +97,13 @@ class Metrics:
 
     def acted(self, done: Sequence[Action], seconds: float) -> None:
         """Count what HAProxy did at run time, so long after the wake-up."""
-        for action, number in Counter(type(action).__name__ for action in done).items():
+        for action, number in Counter(_ACTIONS[type(action)] for action in done).items():
             self._actions.labels(action, "done").inc(number)
         self._at_run_time.observe(seconds)
 
     def refused(self, action: Action) -> None:
         """Count what HAProxy would not do."""
-        self._actions.labels(type(action).__name__, "failed").inc()
+        self._actions.labels(_ACTIONS[type(action)], "failed").inc()
 
     def cut(self, sessions: int) -> None:
         """Count sessions that did not end by themselves."""
@@ -126,5 +142,15 @@ class Metrics:
                 counter.labels(*values)
         return counter
 
+
+_ACTIONS: dict[type[Action], str] = {
+    AddServer: "add_server",
+    EnableChecks: "enable_checks",
+    SetWeight: "set_weight",
+    SetEndpoint: "set_endpoint",
+    SetState: "set_state",
+    CutSessions: "cut_sessions",
+    RemoveServer: "remove_server",
+}
 
 _KINDS: dict[type, str] = {Nothing: "nothing", Runtime: "runtime", Reload: "reload", type(None): "unknown"}

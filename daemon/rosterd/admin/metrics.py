@@ -1,4 +1,4 @@
-"""`/metrics`: what has happened and what is so just now, in Prometheus' text format.
+"""`/metrics`: what has happened and what is so just now, for Prometheus.
 
 The counts are metrics.py's; the rest is read from one report. Labels are services and words of ours, never the name of
 a member or a server. HAProxy tells of its own traffic itself: its exporter is at the statistics page, path `/metrics`.
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from platform import python_version
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from rosterd.metrics import Metrics
 from rosterd.model import Member, Status
 from rosterd.report import Report
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 Values = Mapping[tuple[str, ...], float]
 """The value of each combination of labels."""
@@ -28,24 +27,30 @@ NO_SERVICE = ""
 """The label of members that serve nowhere, such as the balancers."""
 
 
-def text_of(metrics: Metrics, report: Report, old_workers: int | None) -> bytes:
-    """All metrics; `old_workers` is None where HAProxy's master does not say."""
-    now = CollectorRegistry()
-    now.register(Now(report, old_workers))
-    return generate_latest(metrics.registry) + generate_latest(now)
+def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
+    """The metrics in the format that the header `Accept` asks for, and the content type that says which it is."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    encode, content_type = choose_encoder(accept)
+    text: bytes = encode(registry)
+    return text, content_type
 
 
-class Now(Collector):
-    """What is so at the moment of one report."""
+@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it by its identity
+class Figures(Collector):
+    """All metrics at the moment of one report; `old_workers` is None where HAProxy's master does not say."""
 
-    def __init__(self, report: Report, old_workers: int | None) -> None:
-        """Read nothing but these."""
-        self._report = report
-        self._old_workers = old_workers
+    metrics: Metrics
+    report: Report
+    old_workers: int | None
 
     def collect(self) -> Iterator[Metric]:
         """Each family, once."""
-        report = self._report
+        yield from self.metrics.registry.collect()
+        yield from self._now()
+
+    def _now(self) -> Iterator[Metric]:
+        report = self.report
         version: Values = {(report.version, python_version()): 1}
         yield _gauge("build_info", "The versions that run; always 1.", version, "version", "python")
         yield from _sides(report)
@@ -56,8 +61,8 @@ class Now(Collector):
         since = {"desired": report.desired_since, "file": report.on_disk_since, "running": report.running_since}
         ages: Values = {(name,): report.now - begun for name, begun in since.items()}
         yield _gauge("generation_age_seconds", "Since when what is served is as it is.", ages, "generation")
-        if self._old_workers is not None:
-            yield _plain("proxy_old_workers", "Old workers that still finish their connections.", self._old_workers)
+        if self.old_workers is not None:
+            yield _plain("proxy_old_workers", "Old workers that still finish their connections.", self.old_workers)
 
 
 def _sides(report: Report) -> Iterator[Metric]:

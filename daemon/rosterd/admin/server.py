@@ -2,7 +2,7 @@
 
     /healthz      200 while the daemon answers
     /readyz       200 once a first complete state is in force and both sides answer, else 503 with the reasons
-    /metrics      numbers, in Prometheus' text format (metrics.py)
+    /metrics      numbers, for Prometheus (metrics.py)
     /v1/status    everything worth knowing, as JSON
     /v1/members   the member table, as JSON
     /v1/events    what happened: a list, or a stream that goes on (events.py)
@@ -24,7 +24,7 @@ from aiohttp import web
 from rosterd import __version__
 from rosterd.admin.events import EventSource
 from rosterd.admin.insight import Insight
-from rosterd.admin.metrics import CONTENT_TYPE, text_of
+from rosterd.admin.metrics import Figures, exposition
 from rosterd.errors import AdminAddressTaken
 from rosterd.report import members_json, status_json
 from rosterd.settings import UNIX_PREFIX, split_host_port
@@ -58,9 +58,10 @@ def application(insight: Insight) -> web.Application:
     async def members(_: web.Request) -> web.Response:
         return web.json_response(members_json(report()))
 
-    async def metrics(_: web.Request) -> web.Response:
-        text = text_of(insight.metrics, report(), await insight.old_workers())
-        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+    async def metrics(request: web.Request) -> web.Response:
+        figures = Figures(insight.metrics, report(), await insight.old_workers())
+        text, content_type = exposition(figures, request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type})
 
     app = web.Application()
     app.on_response_prepare.append(_sign)
