@@ -15,7 +15,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "daemon" / "rosterd"
 
-VOCABULARY = frozenset({"rosterd", "rosterd.model", "rosterd.errors"})
+VOCABULARY = frozenset(
+    {
+        "rosterd",
+        "rosterd.errors",
+        "rosterd.model",
+        "rosterd.model.member",
+        "rosterd.model.plan",
+        "rosterd.model.running",
+        "rosterd.model.server",
+    }
+)
 PURE_CORE = frozenset(
     {
         "rosterd.backoff",
@@ -28,6 +38,15 @@ PURE_CORE = frozenset(
         "rosterd.parse",
         "rosterd.plan",
         "rosterd.policy",
+        "rosterd.policy.admission",
+        "rosterd.policy.candidate",
+        "rosterd.policy.decision",
+        "rosterd.policy.endpoint",
+        "rosterd.policy.guard",
+        "rosterd.policy.hold",
+        "rosterd.policy.ids",
+        "rosterd.policy.place",
+        "rosterd.policy.view",
         "rosterd.proxy.actions",
         "rosterd.proxy.commands",
         "rosterd.render",
@@ -172,9 +191,9 @@ def test_nobody_imports_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("module", sorted(VOCABULARY))
-def test_the_vocabulary_imports_nothing_of_ours(module: str) -> None:
+def test_the_vocabulary_imports_nothing_else_of_ours(module: str) -> None:
     """Everybody speaks it."""
-    assert not ours(module)
+    assert ours(module) <= VOCABULARY
 
 
 @pytest.mark.parametrize("module", sorted(VOCABULARY | PURE_CORE))
