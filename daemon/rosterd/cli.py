@@ -29,7 +29,7 @@ from rosterd.console import print_json, print_members, print_plan, print_status
 from rosterd.errors import DaemonUnreachable, MembersFileError, RosterdError
 from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
 from rosterd.plan import Means, compare
-from rosterd.policy import Lines, View, decide, inherited_lines
+from rosterd.policy import Lines, View, answers_in, decide, inherited_lines
 from rosterd.proxy.reload import check as check_configuration
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES, render
@@ -127,6 +127,7 @@ def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json:
     running = asyncio.run(observe(HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)))
     if not view.served:
         view = _view(inherited_lines(running, loaded.services))
+    view = replace(view, answering=answers_in(running))
     backends = _decided(loaded, table, view)
     desired = Desired(blueprint.structure, backends, _text(blueprint, backends))
     means = Means(_NOW, loaded.proxy.drain_timeout_s) if loaded.proxy.apply == "runtime" else None

@@ -84,7 +84,7 @@ class Decider:
         waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
         view = View(
             self.served,
-            observed.answering(waiting),
+            observed.answering,
             observed.health_score,
             not observed.agent.error,
             self.by_hand,

@@ -164,8 +164,9 @@ def tell_decision(old: Decision | None, new: Decision) -> None:
     """Say what is held, displaced or guarded now and was not before, and the other way round."""
     _tell_guard(old, new)
     before, after = _by_server(old.held if old else ()), _by_server(new.held)
-    for key in sorted(after.keys() - before.keys()):
-        log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
+    for key in sorted(after):
+        if key not in before or before[key].why != after[key].why:
+            log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
     for key in sorted(before.keys() - after.keys()):
         log.info("server.released", service=key[0], server=key[1], was=before[key].why)
     known = set(old.barred) if old else set()

@@ -45,6 +45,7 @@ PURE_CORE = frozenset(
         "rosterd.policy.guard",
         "rosterd.policy.hold",
         "rosterd.policy.ids",
+        "rosterd.policy.minimum",
         "rosterd.policy.place",
         "rosterd.policy.view",
         "rosterd.proxy.actions",

@@ -70,6 +70,12 @@ def test_a_hold_is_told_at_its_beginning_and_its_end() -> None:
     ]
 
 
+def test_a_hold_of_another_kind_is_told() -> None:
+    """Its own time is over, and it stays for want of others."""
+    overdue = replace(PEACE, held=(Held("nodes", "web-1", 5.0, "overdue"),))
+    assert [(line["event"], line["why"]) for line in told(HELD, overdue)] == [("server.held", "overdue")]
+
+
 def test_the_guard_is_told_at_its_beginning_and_its_end() -> None:
     """A changed number is no news."""
     assert [line["event"] for line in told(PEACE, GUARD)] == ["guard.engaged"]

@@ -9,8 +9,13 @@ answers. What becomes of a member, by its status:
     alive, but it comes and goes over and over
                    waits outside for a while (damping.py says who), unless nobody else would serve
     leaving, left  not served: the node said so itself
+    alive, but its tags lead elsewhere
+                   not served here
     failed, unseen held: keeps the line it had, for `hold_s`; then for as long as its health check passes, at most
                    `longest_hold_s`; not at all once an alive member claims its address and port
+
+Minimum of servers: who is away by these rules stays all the same while fewer than `least_servers` others answer; who
+left, only while it answers and nobody does who is wanted.
 
 Isolation guard: while the local agent is unwell or does not answer, or more than half of a service's servers (and at
 least two) are held, the likelier truth is that this balancer is cut off. While that lasts no held server is removed,
@@ -24,9 +29,10 @@ own: whoever reaches the gossip port could otherwise have requests sent wherever
 One address and port is served once in a service: an alive member before a held one, who has it before who asks for it,
 who takes traffic before who does not.
 
-A service goes through the parts in this order: `candidate` (who asks, with which line; `hold` for those who are not
-alive, `guard` for when holds do not end), `place` (where servers may be), `admission` (who waits outside), `endpoint`
-(one server for each address and port), `ids`. `view` is what all of them look at, `decision` puts them together.
+A service goes through the parts in this order: `candidate` (who may serve, with which line; `hold` for those who are
+not alive, `guard` for when holds do not end), `place` (where servers may be), `admission` (who waits outside),
+`endpoint` (one server for each address and port), `minimum` (who stays because too few others serve), `ids`. `view` is
+what all of them look at, `decision` puts them together.
 """
 
 from rosterd.policy.admission import Damped
@@ -35,7 +41,7 @@ from rosterd.policy.endpoint import Displaced
 from rosterd.policy.hold import Held
 from rosterd.policy.ids import LARGEST_ID
 from rosterd.policy.place import Barred
-from rosterd.policy.view import Lines, View, inherited_lines
+from rosterd.policy.view import Lines, View, answers_in, inherited_lines
 
 __all__ = [
     "LARGEST_ID",
@@ -46,6 +52,7 @@ __all__ = [
     "Held",
     "Lines",
     "View",
+    "answers_in",
     "decide",
     "inherited_lines",
 ]

@@ -1,4 +1,4 @@
-"""Candidates: who asks to serve in a service, with which line; as its tags say, or on hold with the line it had."""
+"""Candidates: who may serve in a service, with which line: as its tags say, or on hold with the line it had."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ class Candidate:
     server: Server
     hold: Held | None = None
 
+    @property
+    def why(self) -> str:
+        """Why it is held; empty for an alive member's server."""
+        return self.hold.why if self.hold else ""
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it serves only where too few others would; `minimum.py` says whether it does."""
+        return self.hold is not None and self.hold.is_spare
+
 
 def candidates(
     table: Table, service: ServiceSettings, served: Mapping[str, Server], holding: Holding
 ) -> Iterator[Candidate]:
-    """Who of the table asks to serve, ordered by name; `served` are the lines that there are."""
+    """Who of the table may serve, ordered by name; `served` are the lines that there are."""
     for name in sorted(table.entries):
         if (found := _candidate(table.entries[name], service, served.get(name), holding)) is not None:
             yield found
@@ -31,17 +41,16 @@ def candidates(
 def _candidate(entry: Entry, service: ServiceSettings, line: Server | None, holding: Holding) -> Candidate | None:
     match entry.status, entry.subject:
         case Status.ALIVE, Member() as member:
-            return Candidate(_line(member, service)) if service.matches(member.tags) else None
+            if service.matches(member.tags):
+                return Candidate(_line(member, service))
+            hold = holding.of_gone(entry)
         case Status.ALIVE, Quarantined():
-            return _on_hold(line, holding.of_unfit(entry))
+            hold = holding.of_unfit(entry)
         case ((Status.FAILED | Status.UNSEEN), _):
-            return _on_hold(line, holding.of_away(entry))
+            hold = holding.of_away(entry)
         case _:
-            return None
-
-
-def _on_hold(line: Server | None, hold: Held | None) -> Candidate | None:
-    return None if line is None or hold is None else Candidate(line, hold)
+            hold = holding.of_gone(entry)
+    return None if line is None else Candidate(line, hold)
 
 
 def _line(member: Member, service: ServiceSettings) -> Server:

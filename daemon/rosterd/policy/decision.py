@@ -12,6 +12,7 @@ from rosterd.policy.endpoint import Displaced, one_per_endpoint
 from rosterd.policy.guard import isolation
 from rosterd.policy.hold import Held, Holding, ends_of
 from rosterd.policy.ids import with_ids
+from rosterd.policy.minimum import Minimum
 from rosterd.policy.place import Barred, by_place
 from rosterd.policy.view import Lines, View
 from rosterd.roster import Table
@@ -57,8 +58,10 @@ def decide(
         name, served = service.name, view.served.get(service.name, {})
         holding = Holding(name, view, limits, now, guarded=bool(guard))
         fit, unfit = by_place(name, candidates(table, service, served, holding), view, limits)
-        inside, outside = admitted(name, fit, served, view)
-        winners, losers = one_per_endpoint(name, inside, served)
+        spares = [each for each in fit if each.is_spare]
+        inside, outside = admitted(name, [each for each in fit if not each.is_spare], served, view)
+        rivals, losers = one_per_endpoint(name, [*inside, *spares], served)
+        winners = Minimum(name, service.least_servers, view).kept_by(rivals)
         numbered = with_ids((winner.server for winner in winners), served)
         backends.append(Backend(name, tuple(_as_set_by_hand(name, numbered, view.by_hand))))
         held += [winner.hold for winner in winners if winner.hold is not None]

@@ -21,14 +21,18 @@ class Displaced:
 def one_per_endpoint(
     service: str, wanted: Iterable[Candidate], served: Mapping[str, Server]
 ) -> tuple[list[Candidate], list[Displaced]]:
-    """Who serves, ordered by name, and who does not because somebody else has its address and port."""
+    """Who serves, ordered by name, and who does not because somebody else has its address and port.
 
-    def rank(candidate: Candidate) -> tuple[bool, bool, bool, str]:
+    That a spare has lost its place is no news: it would have gone anyway.
+    """
+
+    def rank(candidate: Candidate) -> tuple[bool, bool, bool, bool, str]:
         server = candidate.server
         line = served.get(server.name)
         holds_it = line is not None and line.endpoint == server.endpoint
         # Who takes no traffic has no use for a place that somebody alive would use.
-        return candidate.hold is not None, server.weight == 0 and not holds_it, not holds_it, server.name
+        idles = server.weight == 0 and not holds_it
+        return candidate.is_spare, candidate.hold is not None, idles, not holds_it, server.name
 
     owners: dict[tuple[Address, int], str] = {}
     winners: list[Candidate] = []
@@ -38,6 +42,6 @@ def one_per_endpoint(
         owner = owners.setdefault(candidate.server.endpoint, name)
         if owner == name:
             winners.append(candidate)
-        else:
+        elif not candidate.is_spare:
             losers.append(Displaced(service, name, owner))
     return sorted(winners, key=lambda winner: winner.server.name), losers

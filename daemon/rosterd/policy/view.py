@@ -17,10 +17,10 @@ class View:
     """What policy looks at besides the table.
 
     `served` are the lines of the last decision (at start: what HAProxy runs), `answering` whether the health check of
-    a (service, server) passes, absent where that is not known, `health_score` the local agent's, 0 to 7,
-    `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a (service, server) on
-    HAProxy, `waiting` until when a member that flaps is to stay outside, `own` where the balancer itself listens,
-    and `guard_overridden` whether an operator has said that the guard is wrong this time.
+    a (service, server) passes, absent where that is not known or has not spoken yet, `health_score` the local agent's,
+    0 to 7, `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a
+    (service, server) on HAProxy, `waiting` until when a member that flaps is to stay outside, `own` where the balancer
+    itself listens, and `guard_overridden` whether an operator has said that the guard is wrong this time.
     """
 
     served: Lines
@@ -42,4 +42,17 @@ def inherited_lines(running: Running, services: Iterable[ServiceSettings]) -> Li
             if server.address is not None
         }
         for service in services
+    }
+
+
+def answers_in(running: Running) -> Mapping[tuple[str, str], bool]:
+    """Whether the health check of each (service, server) passes, as `View.answering`.
+
+    A server that HAProxy takes to be up before its check has spoken is not known to answer.
+    """
+    return {
+        (service, server.name): server.up
+        for service, servers in running.backends.items()
+        for server in servers.values()
+        if server.checked or not server.up
     }

@@ -254,6 +254,13 @@ class ServiceSettings(_Section):
     check: CheckSettings = CheckSettings()
     port: int = Field(3000, ge=1, le=65535, description="Where servers listen unless their tag says otherwise")
     weight: int = Field(100, ge=0, le=256, description="Their weight unless their tag says otherwise")
+    least_servers: int = Field(
+        1,
+        ge=0,
+        le=10_000,
+        description="No server is removed because its hold is over while fewer than so many others answer; with 0, nor "
+        "does who has left go on while nobody else answers",
+    )
 
     def matches(self, tags: Mapping[str, str]) -> bool:
         """Whether a member with these tags serves here."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from rosterd.model import MemberRecord, Server
+from rosterd.model import MemberRecord, Server, Status
 from rosterd.policy import Decision, View, decide
 from rosterd.roster import EMPTY, advance
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import record
 
 NODES = ServiceSettings(name="nodes")
+HOLDS_ALONE = ServiceSettings(name="nodes", least_servers=0)
+"""The same without a minimum: who is held goes when its own time is over."""
+
 LIMITS = PolicySettings()
 VIEW = View({}, {}, 0)
 HOLD, LONGEST = LIMITS.hold_s, LIMITS.longest_hold_s
 
 
 class Balancer:
-    """Policy over time: each decision is given the lines of the one before, as in the daemon."""
+    """Policy over time: each decision is given the lines of the one before, as in the daemon.
+
+    Who is alive answers, unless it is said otherwise; of the others nothing is known.
+    """
 
     def __init__(self, *services: ServiceSettings, limits: PolicySettings = LIMITS) -> None:
         self.services = services or (NODES,)
@@ -33,7 +39,13 @@ class Balancer:
     def decides(self, now: float) -> Decision:
         """Decide, although nothing was heard."""
         lines = self.decision.lines if self.decision else {}
-        view = View(lines, self.answering, self.health_score)
+        answering = {
+            (service, name): True
+            for service, servers in lines.items()
+            for name in servers
+            if name in self.table.entries and self.table.entries[name].status is Status.ALIVE
+        }
+        view = View(lines, {**answering, **self.answering}, self.health_score)
         self.decision = decide(self.table, self.services, view, self.limits, now)
         return self.decision
 

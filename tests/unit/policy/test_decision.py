@@ -8,15 +8,15 @@ from itertools import product
 from random import Random
 from typing import TypeAlias
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosterd.model import Member, MemberRecord, Server, Status
 from rosterd.policy import LARGEST_ID, Decision, View, decide
 from rosterd.roster import EMPTY, Table, advance
 from rosterd.settings import ServiceSettings
-from tests.unit.members import clusters
-from tests.unit.policy.deciding import HOLD, LIMITS, LONGEST, NODES, served_by
+from tests.unit.members import STATUSES, clusters
+from tests.unit.policy.deciding import HOLD, LIMITS, LONGEST, NODES, served_by, web
 
 OTHER = ServiceSettings(name="other", match={"role": "other"}, hosts=("other.example",), port=80)
 SERVICES = (NODES, OTHER)
@@ -27,6 +27,17 @@ health = st.dictionaries(st.sampled_from(_LINES), st.booleans(), max_size=6)
 moments = st.tuples(clusters, health, st.integers(0, 4), st.sampled_from([1.0, HOLD, LONGEST]))
 stories = st.lists(moments, min_size=1, max_size=4)
 """What a balancer hears, sees and how long until then; a few times in a row."""
+
+_SMALL = tuple(f"web-{number}" for number in (1, 2, 3))
+small_clusters = st.tuples(*(st.sampled_from(["alive", *STATUSES, "gone"]) for _ in _SMALL)).map(
+    lambda statuses: [
+        web(number, status) for number, status in zip((1, 2, 3), statuses, strict=True) if status != "gone"
+    ]
+)
+small_health = st.fixed_dictionaries({}, optional={("nodes", name): st.booleans() for name in _SMALL})
+small_moments = st.tuples(small_clusters, small_health, st.just(0), st.sampled_from([1.0, HOLD, LONGEST]))
+small_stories = st.lists(small_moments, min_size=2, max_size=4)
+"""The same of three web nodes that have nothing but a status: often just one of them answers, and is about to go."""
 
 
 Heard: TypeAlias = tuple[Sequence[MemberRecord], Mapping[tuple[str, str], bool], int, float]
@@ -92,11 +103,10 @@ def test_an_alive_member_whose_endpoint_nobody_else_claims_serves(moment: Moment
 
 @given(stories.map(Moment))
 def test_only_alive_members_get_a_new_line(moment: Moment) -> None:
-    """Who is failed, unseen or quarantined keeps the line it had, or none; who said goodbye has none."""
+    """Who is failed, unseen or quarantined keeps the line it had, or none; and so does who said goodbye."""
     for service, served in moment.decision.lines.items():
         for name, line in served.items():
             entry = moment.table.entries[name]
-            assert entry.status not in (Status.LEAVING, Status.LEFT)
             if entry.status is not Status.ALIVE or not isinstance(entry.subject, Member):
                 assert line == moment.before[service][name]
 
@@ -112,6 +122,36 @@ def test_while_guarded_only_goodbyes_and_claims_remove(moment: Moment) -> None:
             entry = moment.table.entries.get(name)
             if entry is not None and entry.status in (Status.FAILED, Status.UNSEEN):
                 assert name in moment.decision.lines[service] or (service, name) in displaced
+
+
+@given(st.one_of(stories, small_stories).map(Moment))
+def test_who_said_goodbye_serves_only_for_want_of_others(moment: Moment) -> None:
+    """Somebody else is wanted, and does not answer."""
+    for hold in moment.decision.held:
+        if hold.why != "left":
+            continue
+        served = moment.decision.lines[hold.service]
+        left = {each.name for each in moment.decision.held if each.why == "left" and each.service == hold.service}
+        wanted = [name for name, line in served.items() if name not in left and line.weight > 0]
+        assert wanted
+        assert not [name for name in wanted if moment.answering.get((hold.service, name))]
+
+
+@settings(max_examples=500)
+@given(small_stories.map(Moment))
+def test_a_service_that_answers_does_not_fall_silent(moment: Moment) -> None:
+    """Whoever goes, somebody who answers stays; unless all say goodbye, or somebody else has its place."""
+    for service, served in moment.decision.lines.items():
+        taken = {line.endpoint for line in served.values()}
+        lost = {
+            moment.table.entries[name].status
+            for name, line in moment.before.get(service, {}).items()
+            if name not in served and line.endpoint not in taken and moment.answering.get((service, name))
+        }
+        wanted = [name for name, line in served.items() if line.weight > 0]
+        if [name for name in wanted if moment.answering.get((service, name))]:
+            continue
+        assert lost <= (frozenset() if wanted else {Status.LEAVING, Status.LEFT})
 
 
 @given(stories.map(Moment))

@@ -12,7 +12,7 @@ from rosterd.policy import View, decide
 from rosterd.roster import inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import record, table_of
-from tests.unit.policy.deciding import HOLD, LIMITS, LONGEST, NODES, Balancer, names, web
+from tests.unit.policy.deciding import HOLD, HOLDS_ALONE, LIMITS, LONGEST, NODES, Balancer, names, web
 
 
 class TestGuard:
@@ -65,7 +65,7 @@ class TestGuard:
     )
     def test_more_than_half_of_a_service(self, servers: int, failed: int, guarded: bool) -> None:  # noqa: FBT001  a parameter of the test
         """And at least two: then none is removed, else all of them when their hold is over."""
-        balancer = Balancer()
+        balancer = Balancer(HOLDS_ALONE)
         balancer.hears(0, *(web(number) for number in range(1, servers + 1)))
         balancer.hears(1, *(web(number, "failed" if number <= failed else "alive") for number in range(1, servers + 1)))
         for number in range(1, servers + 1):
@@ -121,7 +121,8 @@ class TestOverride:
         assert names(balancer.hears(1, *fallen)) == ["web-1", "web-2", "web-3"]
         engaged = balancer.decides(1 + HOLD)
         assert names(engaged) == ["web-1", "web-2", "web-3"]
-        view = View(engaged.lines, balancer.answering, 0, guard_overridden=True)
+        answering = {**balancer.answering, ("nodes", "web-3"): True}
+        view = View(engaged.lines, answering, 0, guard_overridden=True)
         decision = decide(balancer.table, (NODES,), view, LIMITS, 1 + HOLD)
         assert names(decision) == ["web-3"]
         assert (decision.guard, decision.guard_overridden) == ("", engaged.guard)
@@ -138,8 +139,8 @@ def test_a_silent_agent_removes_nobody() -> None:
     line = Server("web-1", 7, IPv4Address("10.0.0.1"), 80, 100, AdminState.READY)
     down = {("nodes", "web-1"): False}
     silent = View({"nodes": {"web-1": line}}, down, 0, agent_answers=False)
-    decision = decide(table, [ServiceSettings(name="nodes")], silent, LIMITS, 10 * LONGEST)
+    decision = decide(table, [HOLDS_ALONE], silent, LIMITS, 10 * LONGEST)
     assert decision.guard == "the local agent does not answer"
     assert names(decision) == ["web-1"]
     heard = replace(silent, agent_answers=True)
-    assert names(decide(table, [ServiceSettings(name="nodes")], heard, LIMITS, 10 * LONGEST)) == []
+    assert names(decide(table, [HOLDS_ALONE], heard, LIMITS, 10 * LONGEST)) == []

@@ -10,7 +10,7 @@ from rosterd.model import AdminState, Server
 from rosterd.policy import Displaced, Held, View, decide
 from rosterd.roster import inherit
 from tests.unit.members import record
-from tests.unit.policy.deciding import HOLD, LIMITS, LONGEST, NODES, Balancer, names, server, web
+from tests.unit.policy.deciding import HOLD, HOLDS_ALONE, LIMITS, LONGEST, NODES, Balancer, names, server, web
 
 
 class TestFailed:
@@ -19,7 +19,7 @@ class TestFailed:
     @pytest.fixture
     def balancer(self) -> Balancer:
         """A balancer of one server, which fails at second 100."""
-        balancer = Balancer()
+        balancer = Balancer(HOLDS_ALONE)
         balancer.hears(0, web(1, weight="7"))
         balancer.hears(100, web(1, "failed", weight="7"))
         return balancer
@@ -152,7 +152,7 @@ class TestQuarantine:
 
     def test_the_line_goes_when_its_time_is_over(self) -> None:
         """Counted from when it went bad, however long it was alive before."""
-        balancer = Balancer()
+        balancer = Balancer(HOLDS_ALONE)
         balancer.hears(0, web(1))
         bad = balancer.hears(1_000, web(1, port="0"))
         assert names(bad) == ["web-1"]
@@ -181,7 +181,7 @@ class TestQuarantine:
 
     def test_one_that_fails_is_held_as_any_other(self) -> None:
         """Quarantine is no protection for ever."""
-        balancer = Balancer()
+        balancer = Balancer(HOLDS_ALONE)
         balancer.hears(0, web(1))
         balancer.hears(1, web(1, "failed", port="x"))
         balancer.check_of("web-1", passes=False)
