@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from socketserver import UnixStreamServer
 
 import pytest
@@ -253,6 +254,31 @@ class TestRender:
         assert result.exit_code == 0
         assert "web-1" in result.stdout
         assert "evil" not in result.stdout
+
+
+class TestHelp:
+    """`rosterd --help`, which a shell's completion asks for as well."""
+
+    def test_it_loads_no_more_than_the_declarations(self) -> None:
+        """What commands do is loaded when they do it."""
+        command = [sys.executable, "-X", "importtime", "-m", "rosterd", "--help"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
+        loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+        ours = {name for name in loaded if name.partition(".")[0] == "rosterd"}
+        assert ours == {"rosterd", "rosterd.cli", "rosterd.errors", "rosterd.places"}
+        assert not loaded & {"aiohttp", "asyncio", "jinja2", "pydantic", "rich", "structlog"}
+
+    def test_it_takes_less_than_a_fifth_of_a_second(self) -> None:
+        """Of processor time, which others on the machine take less of than they do of a clock's."""
+        assert min(processor_s(sys.executable, "-m", "rosterd", "--help") for _ in range(3)) < 0.2
+
+
+def processor_s(*command: str) -> float:
+    """Run a command and return the processor time that it took."""
+    before = getrusage(RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+    after = getrusage(RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 class TestVersion:

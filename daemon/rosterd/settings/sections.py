@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rosterd.model import Address
+from rosterd.places import ETC, RUN, STATE
 from rosterd.settings.values import (
     FilePath,
     HostName,
@@ -95,13 +96,11 @@ class ProxySettings(_Section):
         return None if value == "" else value
 
     binary: str = Field("haproxy", min_length=1, description="The haproxy program, by name or path")
-    config_file: FilePath = Field(Path("/var/lib/rosterd/haproxy.cfg"), description="The file that rosterd writes")
-    template_file: FilePath = Field(Path("/etc/rosterd/haproxy.cfg.j2"), description="The template")
-    state_dir: Path = Field(
-        Path("/var/lib/rosterd"), description="Where the last good configuration and template are kept"
-    )
-    master_socket: FilePath = Field(Path("/run/rosterd/master.sock"), description="HAProxy's master socket (-S)")
-    runtime_socket: SocketPath = Field(Path("/run/rosterd/haproxy.sock"), description="HAProxy's runtime socket")
+    config_file: FilePath = Field(STATE / "haproxy.cfg", description="The file that rosterd writes")
+    template_file: FilePath = Field(ETC / "haproxy.cfg.j2", description="The template")
+    state_dir: Path = Field(STATE, description="Where the last good configuration and template are kept")
+    master_socket: FilePath = Field(RUN / "master.sock", description="HAProxy's master socket (-S)")
+    runtime_socket: SocketPath = Field(RUN / "haproxy.sock", description="HAProxy's runtime socket")
     user: Word | None = Field(None, description="The user that HAProxy becomes when it is started by root")
     group: Word | None = Field(None, description="The group that HAProxy becomes; it also owns the runtime socket")
     http_bind: Word = Field(":80", description="Where traffic comes in: [address]:port, several with commas")
