@@ -261,9 +261,7 @@ class TestHelp:
 
     def test_it_loads_no_more_than_the_declarations(self) -> None:
         """What commands do is loaded when they do it."""
-        command = [sys.executable, "-X", "importtime", "-m", "rosterd", "--help"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
-        loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+        loaded = modules_of("--help")
         ours = {name for name in loaded if name.partition(".")[0] == "rosterd"}
         assert ours == {"rosterd", "rosterd.cli", "rosterd.errors", "rosterd.places"}
         assert not loaded & {"aiohttp", "asyncio", "jinja2", "pydantic", "rich", "structlog"}
@@ -271,6 +269,26 @@ class TestHelp:
     def test_it_takes_less_than_a_fifth_of_a_second(self) -> None:
         """Of processor time, which others on the machine take less of than they do of a clock's."""
         assert min(processor_s(sys.executable, "-m", "rosterd", "--help") for _ in range(3)) < 0.2
+
+
+class TestRun:
+    """`rosterd run`, as far as it comes without settings."""
+
+    def test_it_leaves_out_what_its_libraries_do_without(self, tmp_path: Path) -> None:
+        """All of the daemon is loaded when it says what is missing, and none of that."""
+        loaded = modules_of("run", "--settings", str(tmp_path / "absent.toml"), code=3)
+        assert {"rosterd.app", "aiohttp", "pydantic", "structlog"} <= loaded
+        assert not {name for name in loaded if name.startswith("rich.")}
+        assert "rosterd.commands" not in loaded
+
+
+def modules_of(*arguments: str, code: int = 0) -> frozenset[str]:
+    """Run a command, and return the names of all modules that were imported for it."""
+    command = [sys.executable, "-X", "importtime", "-m", "rosterd", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    rows = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return frozenset(row.rpartition("|")[2].strip() for row in rows)
 
 
 def processor_s(*command: str) -> float:
