@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 
-LEFT_OUT = ("rich",)
+LEFT_OUT = ("_hashlib", "rich", "ssl")
 """Modules that the daemon's libraries use where there are any, and do without where there are none.
 
-The daemon does without, since it would hold them for as long as it runs: structlog draws tracebacks with rich, and a
-daemon's are plain.
+The daemon does without, since it would hold them for as long as it runs. structlog draws tracebacks with rich, and a
+daemon's are plain. asyncio and aiohttp load OpenSSL and the certificates of the whole world, and the daemon speaks no
+TLS; Python's own digests do for ours.
 """
 
 
