@@ -113,7 +113,7 @@ def _services(classes: Mapping[str, Schema]) -> str:
     lines = [
         "## `[[services]]`",
         "",
-        f"{service['description']} The first one is the default. An edit needs no restart.",
+        f"{service['description']} The first one with mode `http` is the default. An edit needs no restart.",
         "",
         """As a variable, all of them: `ROSTERD_SERVICES='[{"name": "nodes", "match": {"role": "backend"}}]'`.""",
         "",
