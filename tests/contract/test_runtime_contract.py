@@ -384,7 +384,8 @@ class TestSameAsInTheFile:
         address, port = servers[1].sockets[0].getsockname()
         lines = [
             "option httpchk HEAD /",
-            f"default-server check inter 1s ssl verify required ca-file {certificate.certificate} verifyhost web.example",
+            "default-server check inter 1s",
+            f"default-server ssl verify required ca-file {certificate.certificate} verifyhost web.example",
             "server web {}:{} id 7".format(*servers[0].sockets[0].getsockname()),
         ]
         with running_haproxy(tmp_path, *lines) as haproxy:
