@@ -23,8 +23,8 @@ from rosterd.metrics import Metrics
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
 from tests.bench import page
-from tests.unit.test_report import at_work
 from tests.markdown import Page
+from tests.unit.test_report import at_work
 
 TREE: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = TREE / "docs"

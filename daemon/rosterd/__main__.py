@@ -9,8 +9,8 @@ LEFT_OUT = ("_hashlib", "rich", "ssl")
 """Modules that the daemon's libraries use where there are any, and do without where there are none.
 
 The daemon does without, since it would hold them for as long as it runs. structlog draws tracebacks with rich, and a
-daemon's are plain. asyncio and aiohttp load OpenSSL and the certificates of the whole world, and the daemon speaks no
-TLS; Python's own digests do for ours.
+daemon's are plain. asyncio and aiohttp prepare for TLS, with the certificates of the whole world, and the daemon speaks
+none; Python's own digests do for ours.
 """
 
 
@@ -25,7 +25,12 @@ def main() -> None:
 
 
 def leave_out() -> None:
-    """Have each of these modules count as not installed, which is what None says to Python's import."""
+    """Have each of these modules count as not installed, which is what None says to Python's import.
+
+    One library cannot do without `ssl`, for a server of its own that is never started: it comes before.
+    """
+    import prometheus_client  # noqa: F401, PLC0415  as said
+
     for name in LEFT_OUT:
         sys.modules[name] = None  # type: ignore[assignment]  # a type for modules that are there
 

@@ -46,6 +46,8 @@ MembersFile = Annotated[
     str | None,
     typer.Option("--members", metavar="FILE", help="Members as `rosterd members --json` prints them; - is stdin"),
 ]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=0, max=1000, help="So many of the newest events at most")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read")]
 
 
@@ -129,6 +131,18 @@ def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     from rosterd import commands
 
     return commands.status(_settings_file(settings), as_json=as_json)
+
+
+@app.command()
+@_told
+def events(
+    settings: SettingsFile = None, *, follow: Follow = False, limit: Limit = 100, as_json: AsJson = False
+) -> int:
+    """Print what happened, the newest last: the events of the log, whatever level it has."""
+    from rosterd import commands
+
+    run_events = commands.follow_events if follow else commands.events
+    return run_events(_settings_file(settings), limit, as_json=as_json)
 
 
 guard = typer.Typer(help="The isolation guard, which keeps failed members' servers.", no_args_is_help=True)

@@ -6,12 +6,13 @@ They read the files and ask the daemon and HAProxy as anybody could; none of thi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,9 +20,9 @@ from typing import Any
 
 import typer
 
-from rosterd.admin.client import ask
+from rosterd.admin.client import ask, follow
 from rosterd.blueprint import Blueprint
-from rosterd.console import print_json, print_members, print_plan, print_status
+from rosterd.console import event_line, print_json, print_members, print_plan, print_status
 from rosterd.errors import DaemonUnreachable, MembersFileError
 from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
 from rosterd.plan import Means, compare
@@ -93,6 +94,48 @@ def status(settings_file: Path | None, *, as_json: bool) -> int:
     return 0 if answer["ready"] else 1
 
 
+def events(settings_file: Path | None, limit: int, *, as_json: bool) -> int:
+    """Print the newest events, each on a line."""
+    _print_events(_newest_events(settings_file, limit), as_json=as_json)
+    return 0
+
+
+def follow_events(settings_file: Path | None, limit: int, *, as_json: bool) -> int:
+    """Print the newest events and then each as it comes, over restarts of the daemon, until Ctrl-C."""
+    first = _newest_events(settings_file, limit)
+    _print_events(first, as_json=as_json)
+    listen = load(settings_file).admin.listen
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_follow(listen, first[-1]["id"] if first else "", as_json=as_json))
+    return 0
+
+
+async def _follow(listen: str, after: str, *, as_json: bool) -> None:
+    told = ""
+    while True:
+        try:
+            async for event in follow(listen, after):
+                after, told = event.get("id", after), ""
+                _print_events([event], as_json=as_json)
+        except DaemonUnreachable as error:
+            if str(error) != told:
+                typer.echo(f"rosterd: {error}; trying again", err=True)
+            told = str(error)
+        await asyncio.sleep(TRY_AGAIN_S)
+
+
+def _newest_events(settings_file: Path | None, limit: int) -> list[dict[str, Any]]:
+    if limit == 0:
+        return []
+    found: list[dict[str, Any]] = _ask(settings_file, f"/v1/events?limit={limit}")["events"]
+    return found
+
+
+def _print_events(found: Iterable[dict[str, Any]], *, as_json: bool) -> None:
+    for event in found:
+        typer.echo(json.dumps(event) if as_json else event_line(event))
+
+
 def release(settings_file: Path | None) -> int:
     """Signal the daemon that the guard is wrong; 1 when it is not engaged."""
     answer = _ask(settings_file, "/v1/status")
@@ -113,6 +156,9 @@ def release(settings_file: Path | None) -> int:
 
 
 # --- what the commands share ------------------------------------------------------------------------------------
+
+TRY_AGAIN_S = 1.0
+"""How long who follows waits for a daemon that has gone away."""
 
 _NOW = 0.0
 """A command looks at one moment: all that it knows has just become known."""

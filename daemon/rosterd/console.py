@@ -13,6 +13,11 @@ from rich.text import Text
 PIPE_WIDTH = 10_000
 """Columns when standard output is no terminal: scripts get whole lines."""
 
+_MARKS = {"warning": "!", "error": "!!", "critical": "!!"}
+
+_TO_MILLISECONDS = 23
+"""So much of a time stamp is shown."""
+
 SHOWN = 20
 """How many of a kind of trouble are named."""
 
@@ -76,6 +81,22 @@ def print_plan(answer: Mapping[str, Any]) -> None:
         console.print(Text(f"  {command}"))
     for wait in answer["waits"]:
         console.print(Text(f"  {wait['service']}/{wait['server']} waits for {wait['for']}"))
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """One event on one line: when, what, of which trace, and its fields; what is not printable is escaped."""
+    rest = {key: value for key, value in event.items() if key not in ("id", "time", "event", "level", "trace")}
+    mark = _MARKS.get(event.get("level", ""), " ")
+    fields = " ".join(f"{key}={_shown(value)}" for key, value in rest.items())
+    clock = str(event.get("time", ""))[:_TO_MILLISECONDS].replace("T", " ")
+    return f"{clock:<23} {mark} {event['event']:<21} {event.get('trace', '-'):<9} {fields}".rstrip()
+
+
+def _shown(value: object) -> str:
+    """A value as JSON has it, but words without quotes."""
+    text = json.dumps(value, ensure_ascii=False)
+    is_word = isinstance(value, str) and value.isprintable() and value and not set(value) & {" ", '"', "="}
+    return str(value) if is_word else "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
 def _side(side: Mapping[str, Any], fine: str) -> str:

@@ -140,8 +140,8 @@ NEEDED: Mapping[str, frozenset[str]] = {
 """What one of them may import besides."""
 
 LATE: Mapping[str, frozenset[str]] = {
-    # It takes a moment, in which signals come.
-    "rosterd.__main__": frozenset({"rosterd.cli"}),
+    # It takes a moment, in which signals come; and one library has to come before others are told what is not there.
+    "rosterd.__main__": frozenset({"prometheus_client", "rosterd.cli"}),
     # `rosterd --help` needs none of it, and a command only what is its own.
     "rosterd.cli": frozenset({"asyncio", "rosterd.app", "rosterd.commands"}),
 }
