@@ -53,6 +53,7 @@ ADAPTERS = frozenset(
         "rosterd.proxy.socket",
         "rosterd.serf",
         "rosterd.serf.client",
+        "rosterd.serf.errand",
         "rosterd.serf.exchange",
         "rosterd.serf.join",
         "rosterd.serf.seeds",
