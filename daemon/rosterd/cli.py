@@ -25,8 +25,8 @@ from rosterd import __version__
 from rosterd import app as daemon
 from rosterd.admin.client import ask
 from rosterd.blueprint import Blueprint
-from rosterd.console import print_json, print_members, print_plan, print_status
-from rosterd.errors import DaemonUnreachable, MembersFileError, RosterdError
+from rosterd.console import print_json, print_members, print_plan, print_states, print_status
+from rosterd.errors import DaemonUnreachable, MembersFileError, NodeUnmoved, RosterdError
 from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
 from rosterd.plan import Means, compare
 from rosterd.policy import Lines, View, decide, inherited_lines
@@ -35,6 +35,8 @@ from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES, render
 from rosterd.report import plan_json, records_of
 from rosterd.roster import EMPTY, Table, advance, inherit
+from rosterd.serf.state_change import Patience, refusals, states_json
+from rosterd.serf.tell import tell
 from rosterd.settings import DEFAULT_FILE, Settings, load
 from rosterd.sources import Sources
 
@@ -60,6 +62,13 @@ SettingsFile = Annotated[
 MembersFile = Annotated[
     str | None,
     typer.Option("--members", metavar="FILE", help="Members as `rosterd members --json` prints them; - is stdin"),
+]
+NodeNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NODE", help="The name that people know a node by (tag `node`), or its Serf name"),
+]
+NodeTimeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=60, help="How long the nodes have")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read")]
 
@@ -154,6 +163,33 @@ def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     return 0 if answer["ready"] else 1
 
 
+@app.command()
+@_told
+def drain(
+    nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
+) -> int:
+    """Give nodes no new requests, on every balancer: their tag becomes `state=drain`. What runs there finishes."""
+    return _set_state(nodes, AdminState.DRAIN, settings, timeout, print_json if as_json else print_states)
+
+
+@app.command()
+@_told
+def maint(
+    nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
+) -> int:
+    """Take nodes out, on every balancer: their tag becomes `state=maint`. No new requests, and no checks."""
+    return _set_state(nodes, AdminState.MAINT, settings, timeout, print_json if as_json else print_states)
+
+
+@app.command()
+@_told
+def ready(
+    nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
+) -> int:
+    """Bring nodes back into the traffic, on every balancer: their tag `state` goes."""
+    return _set_state(nodes, AdminState.READY, settings, timeout, print_json if as_json else print_states)
+
+
 guard = typer.Typer(help="The isolation guard, which keeps failed members' servers.", no_args_is_help=True)
 app.add_typer(guard, name="guard")
 
@@ -210,6 +246,18 @@ def _read(settings: Path | None) -> tuple[Settings, Blueprint]:
     loaded = load(path)
     template = Sources(path, loaded.proxy.template_file, loaded.proxy.state_dir).template()
     return loaded, Blueprint.of(loaded, template)
+
+
+def _set_state(
+    names: list[str], state: AdminState, settings: Path | None, within: float, show: Callable[[dict[str, Any]], None]
+) -> int:
+    serf = load(_settings_file(settings)).serf
+    key = serf.auth_key.get_secret_value() if serf.auth_key is not None else None
+    outcomes = asyncio.run(tell(serf.host_port, key, names, state, Patience(serf.request_timeout_s, within)))
+    show(states_json(outcomes, state))
+    if problems := refusals(outcomes, state):
+        raise NodeUnmoved("\n".join(problems))
+    return 0
 
 
 def _ask(settings: Path | None, path: str) -> dict[str, Any]:
