@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -138,7 +137,7 @@ class RealWire(Wire):
 
 def _script(handler: Handler, agent: SerfAgent) -> str:
     """What Serf has the shell run for it: the handler that is shipped, or one that is broken in some way."""
-    program = shlex.join([sys.executable, "-I", "-S", state_handler.__file__])
+    program = shlex.quote(state_handler.__file__)  # as the operations page has it: the file itself
     rpc = f"--rpc-addr={agent.address}:{agent.rpc_address[1]}"
     return {
         Handler.SETS: f"{program} {rpc}",
