@@ -205,11 +205,11 @@ class Daemon:
 
     def status(self) -> Json:
         """Return `/v1/status`; an empty one while nobody answers."""
-        return self._get("/v1/status")
+        return self.get("/v1/status")
 
     def member(self, name: str) -> Json:
         """Return a member's row of `/v1/members`; an empty one when there is none."""
-        rows: list[Json] = self._get("/v1/members").get("members", [])
+        rows: list[Json] = self.get("/v1/members").get("members", [])
         return next((row for row in rows if row["name"] == name), {})
 
     def server(self, name: str, service: str = "nodes") -> Json:
@@ -235,7 +235,8 @@ class Daemon:
         what = f"the log line {event} {fields or ''}"
         return until(lambda: self.events(event, since, **fields), what, within, told=self.tail)[0]
 
-    def _get(self, path: str) -> Json:
+    def get(self, path: str) -> Json:
+        """Return what the admin interface answers at a path; an empty answer while nobody does."""
         connection = http.client.HTTPConnection(*self.admin, timeout=5)
         try:
             connection.request("GET", path)

@@ -1,6 +1,7 @@
 """Writes the parts of the documentation that are made from code: `python -m tests.generated_docs`.
 
 - `docs/settings.md`, from the settings classes;
+- `docs/metrics.md`, from the metrics themselves;
 - the diagram of the Serf session in `docs/design.md`, from its transition table;
 - the results in `docs/bench.md`, from `docs/bench/results.json`.
 
@@ -14,9 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from prometheus_client import Metric
+
+from rosterd.admin.metrics import Figures
+from rosterd.metrics import Metrics
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
 from tests.bench import page
+from tests.unit.test_report import at_work
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 DIAGRAM: Final = re.compile(
@@ -54,6 +60,28 @@ Without a file every key has its default.
 - An edit of the file is in force within a moment, or says why not (`edit.rejected`). Keys marked "restart" keep their
   old value until the daemon is restarted, and `settings.restart_needed` says so. The environment is read at the start.
 """
+
+
+METRICS_OPENING: Final = """\
+# Metrics
+
+<!-- Made by `python -m tests.generated_docs` from daemon/rosterd/metrics.py and daemon/rosterd/admin/metrics.py. -->
+
+`/metrics` of the admin interface (`admin.listen`), as Prometheus reads it. Counters begin at zero with the process.
+No name of a member or a server is a label: how many series there are is bounded by the settings alone. HAProxy's own
+metrics (requests, sessions, errors, each server) are at `/metrics` of `proxy.stats_bind`, where it has an exporter.
+
+[monitoring/](monitoring/) has what to scrape, alert rules with their tests, and a dashboard for Grafana.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+
+OPEN_LABELS: Final = {
+    "service": "the services of the settings; empty for members that match none",
+    "version": "of rosterd",
+    "python": "of Python",
+}
 
 
 def settings_page() -> str:
@@ -154,6 +182,29 @@ def _meaning(field: Schema) -> str:
     return description.replace("|", "\\|").replace("\n", " ")
 
 
+def metrics_page() -> str:
+    """The whole of `docs/metrics.md`."""
+    families = sorted(Figures(Metrics(), at_work(), 0).collect(), key=lambda family: family.name)
+    return METRICS_OPENING + "".join(map(_metric_row, families))
+
+
+def _metric_row(family: Metric) -> str:
+    kind = "process" if family.name.startswith("process_") else family.type
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels: dict[str, list[str]] = {}
+    for sample in family.samples:
+        for label in sample.labels.keys() - {"le"}:
+            labels.setdefault(label, []).append(sample.labels[label])
+    shown = "; ".join(f"`{label}`: {_label_values(label, values)}" for label, values in sorted(labels.items()))
+    return f"| `{name}` | {kind} | {shown or '-'} | {family.documentation} |\n"
+
+
+def _label_values(label: str, values: list[str]) -> str:
+    if label in OPEN_LABELS:
+        return OPEN_LABELS[label]
+    return ", ".join(f"`{value}`" for value in dict.fromkeys(values))
+
+
 def session_diagram() -> str:
     """The conversation with the agent as a Mermaid state diagram; signals with the same effect share an arrow."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.CLOSED.value}"]
@@ -170,6 +221,7 @@ def documents() -> Mapping[Path, str]:
     design, bench = DOCS / "design.md", DOCS / "bench.md"
     return {
         DOCS / "settings.md": settings_page(),
+        DOCS / "metrics.md": metrics_page(),
         design: _with(design, DIAGRAM, session_diagram()),
         bench: _with(bench, RESULTS, page.section()),
     }

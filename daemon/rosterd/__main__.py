@@ -5,14 +5,29 @@ from __future__ import annotations
 import signal
 import sys
 
+LEFT_OUT = ("_hashlib", "rich", "ssl")
+"""Modules that the daemon's libraries use where there are any, and do without where there are none.
+
+The daemon does without, since it would hold them for as long as it runs. structlog draws tracebacks with rich, and a
+daemon's are plain. asyncio and aiohttp load OpenSSL and the certificates of the whole world, and the daemon speaks no
+TLS; Python's own digests do for ours.
+"""
+
 
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["run"]:
         _take_early_signals()
-    from rosterd.cli import app  # noqa: PLC0415  takes a third of a second, in which signals come
+        leave_out()
+    from rosterd.cli import app  # noqa: PLC0415  takes a moment, in which signals come
 
     sys.exit(app())
+
+
+def leave_out() -> None:
+    """Have each of these modules count as not installed, which is what None says to Python's import."""
+    for name in LEFT_OUT:
+        sys.modules[name] = None  # type: ignore[assignment]  # a type for modules that are there
 
 
 def _take_early_signals() -> None:

@@ -23,7 +23,9 @@ from rosterd.backoff import backoff
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.debounce import Debounce, Pace
 from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, ReloadPostponed, TemplateError
+from rosterd.metrics import Metrics
 from rosterd.model import Desired, Reload
+from rosterd.outcome import Outcome
 from rosterd.proxy.apply import Applied, Applier
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.report import LastReload
@@ -50,6 +52,7 @@ class Actuator:
         applier: Applier,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         """Wire it up; `clock` is monotonic seconds, `jitter` a random number from 0 to 1."""
         self.error = ""
@@ -57,11 +60,15 @@ class Actuator:
         self.reloads = 0
         self.reloads_failed = 0
         self.last_reload: LastReload | None = None
+        self.on_disk: Desired | None = None
+        """What the file was last seen to say, of all that was ever wanted; None while it is not known."""
+        self.on_disk_since = clock()
         self._drafts = drafts
         self._file = file
         self._applier = applier
         self._clock = clock
         self._jitter = jitter
+        self._metrics = metrics
         self._debounce = Debounce(_pace(self._patience))
         self._file_debounce = Debounce(_file_pace(self._patience))
         self._file_text = ""
@@ -141,15 +148,15 @@ class Actuator:
         now = self._clock()
         return self._debounce.is_due(now) and now >= self._retry_at
 
-    async def reload(self, blueprint: Blueprint, text: str, plan: Reload, aside: str | None = None) -> Applied | None:
+    async def reload(self, outcome: Outcome, plan: Reload, aside: str | None = None) -> Applied | None:
         """Reload; None when it failed. What it brought about is told by `took_effect` or `had_no_effect`.
 
         By way of `aside`, where that is given: the same without the runtime socket in its place, which is new then.
         """
-        most = self._patience.most_old_workers
+        most, text = self._patience.most_old_workers, outcome.text
         way = self._applier.reload(text, most) if aside is None else self._applier.reload_by(aside, text, most)
         try:
-            applied = await self._attempt(blueprint, way, plan)
+            applied = await self._attempt(outcome.blueprint, way, plan)
         except ReloadPostponed as error:
             self._postpone(plan, error)
             return None
@@ -160,15 +167,16 @@ class Actuator:
             self._record(plan)
         return applied
 
-    def took_effect(self, plan: Reload) -> None:
+    def took_effect(self, outcome: Outcome, plan: Reload) -> None:
         """HAProxy is seen to run what the reload was for."""
         self.reloads += 1
+        self._hold(outcome.desired)
         self._failed = None
         self._record(plan)
 
     def had_no_effect(self, blueprint: Blueprint, plan: Reload, error: ReloadFailed) -> None:
         """A new worker runs, but not what the reload was for: trying the same again is no use."""
-        self.reloads_failed += 1
+        self._count_failure(plan)
         self._give_up(blueprint, error, plan)
         self._record(plan)
 
@@ -176,10 +184,11 @@ class Actuator:
         """Whether HAProxy runs, by its master's word."""
         return await self._applier.has_worker()
 
-    async def follow_in_time(self, blueprint: Blueprint, text: str) -> None:
+    async def follow_in_time(self, outcome: Outcome) -> None:
         """Bring the file level once nothing more changes for a moment: HAProxy runs what it should already."""
+        text = outcome.text
         if self._drafts.good is None or self.text_on_disk() == text:
-            await self.follow(blueprint, text)
+            await self.follow(outcome)
             return
         now = self._clock()
         self._file_debounce.pace = _file_pace(self._patience)
@@ -187,12 +196,13 @@ class Actuator:
             self._file_text = text
             self._file_debounce.touch(now)
         if self._file_debounce.is_due(now):
-            await self.follow(blueprint, text)
+            await self.follow(outcome)
 
-    async def follow(self, blueprint: Blueprint, text: str) -> None:
+    async def follow(self, outcome: Outcome) -> None:
         """Bring the file level with what should be served, so that HAProxy can start from it at any moment."""
+        blueprint, text = outcome.blueprint, outcome.text
         if self.text_on_disk() == text:
-            self._be_level()
+            self._be_level(outcome.desired)
             return
         if self._clock() < self._file_retry_at or blueprint == self._failed:
             return
@@ -201,15 +211,15 @@ class Actuator:
         if followed is None:
             return
         log.info("config.followed", bytes=len(text), warnings=list(followed.warnings))
-        self._be_level()
+        self._be_level(outcome.desired)
         if self._drafts.good is None and not self._applier.has_good:
             # No HAProxy has run anything yet; that it accepts the text is the best proof to be had.
             self._drafts.prove(blueprint)
 
-    async def follow_at_last(self, blueprint: Blueprint, text: str) -> None:
+    async def follow_at_last(self, outcome: Outcome) -> None:
         """Bring the file level, whatever was to be waited for: there is no later time."""
         self._file_retry_at = self._clock()
-        await self.follow(blueprint, text)
+        await self.follow(outcome)
 
     def confirm(self, text: str) -> None:
         """HAProxy is seen to run what `text` says: keep it as the last good one, once the file holds it."""
@@ -235,7 +245,7 @@ class Actuator:
         except ConfigRefused as error:
             self._give_up(blueprint, error, plan)
         except ReloadFailed as error:
-            self.reloads_failed += 1
+            self._count_failure(plan)
             if blueprint != self._drafts.good:
                 self._failed = blueprint  # `haproxy -c` takes it, and HAProxy does not: it must not start from that
             self._retry_later(blueprint, error, plan)
@@ -294,8 +304,18 @@ class Actuator:
     def _record(self, plan: Reload) -> None:
         self.last_reload = LastReload(self._clock(), tuple(reason.detail for reason in plan.reasons), self._failure)
 
-    def _be_level(self) -> None:
+    def _count_failure(self, plan: Reload | None) -> None:
+        self.reloads_failed += 1
+        self._metrics.reload_failed(plan.reasons if plan else ())
+
+    def _hold(self, desired: Desired) -> None:
+        """Note what the file says now, and since when."""
+        if desired != self.on_disk:
+            self.on_disk, self.on_disk_since = desired, self._clock()
+
+    def _be_level(self, desired: Desired) -> None:
         """The file is as it should be: what failed before is over, but for a reload that is still wanted."""
+        self._hold(desired)
         self._file_debounce.calm()
         if self.error and self._wanted is None:
             self.error = ""

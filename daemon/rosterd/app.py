@@ -11,21 +11,28 @@ import contextlib
 import gc
 import os
 import random
+import secrets
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import structlog
 
 from rosterd import __version__, logs
 from rosterd.actuator import Actuator
+from rosterd.admin.insight import Insight
 from rosterd.admin.server import serving
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.controller import Controller
 from rosterd.edits import Edits
-from rosterd.errors import TemplateError
+from rosterd.errors import ProxyError, TemplateError
+from rosterd.history import History
+from rosterd.journal import Journal
+from rosterd.metrics import Metrics
 from rosterd.notify import Notifier
 from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
@@ -36,27 +43,43 @@ from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import parse_seed
 from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
-from rosterd.settings import Settings, load
+from rosterd.settings import ProxySettings, Settings, load
 from rosterd.sources import Sources
+from rosterd.trace import traces
 from rosterd.watch import watched
 
 log = structlog.get_logger(__name__)
 
 STOP_WITHIN_S = 4.0
 
+LAG_EVERY_S = 1.0
+"""How often it is measured how late the loop is."""
+
+COUNT_WITHIN_S = 0.5
+"""How long HAProxy's master may take to say how many old workers it has, when somebody asks for the metrics."""
+
+PROCESS_ID_BYTES = 2
+"""Of the few characters by which traces and events of this process are told from those of the one before."""
+
 
 async def run(settings_file: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. RosterdError for what keeps it from starting."""
     settings = load(settings_file)
-    logs.configure(settings.log.level, settings.log.format)
+    # The process has one start, which is told already.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # not annotated
+    process = secrets.token_hex(PROCESS_ID_BYTES)
+    history = History(process)
+    logs.configure(settings.log.level, settings.log.format, history.record)
     sources = Sources(settings_file, settings.proxy.template_file, settings.proxy.state_dir)
     file = ConfigFile(settings.proxy.config_file, settings.proxy.state_dir)
     notifier = Notifier(os.environ, os.getpid(), time.monotonic)
-    controller = _controller(settings, sources, file, notifier)
+    journal = Journal(traces(process), Metrics(), time.monotonic)
+    controller = _controller(settings, sources, file, notifier, journal)
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, controller))
-        await stack.enter_async_context(serving(settings.admin.listen, controller.report))
+        insight = Insight(controller.report, history, journal.metrics, partial(_old_workers, settings.proxy))
+        await stack.enter_async_context(serving(settings.admin.listen, insight))
         file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
         stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))
         controller.files_edited()  # the first turn reports a broken template that the last good one stands in for
@@ -64,23 +87,33 @@ async def run(settings_file: Path | None) -> None:
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
         )
-        parts = [*_serf_parts(settings, controller), _signs_of_life(notifier, controller)]
+        beside = (_signs_of_life(notifier, controller), _measure_lag(journal.metrics))
+        parts = [*_serf_parts(settings, controller), *beside]
         await _run_until_stopped(controller, parts, stop)
         log.info("daemon.stopped")
 
 
-def _controller(settings: Settings, sources: Sources, file: ConfigFile, notifier: Notifier) -> Controller:
+def _controller(
+    settings: Settings, sources: Sources, file: ConfigFile, notifier: Notifier, journal: Journal
+) -> Controller:
     proxy = settings.proxy
     master = Master(HAProxySocket(proxy.master_socket, proxy.answer_timeout_s), proxy.reload_timeout_s)
     clock = time.monotonic
     applier = Applier(file, Checker(proxy.binary, proxy.check_timeout_s), master, clock)
     drafts = _drafts(settings, sources)
     return Controller(
-        drafts=drafts,
         edits=Edits(drafts, sources),
         runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
         notifier=notifier,
-        actuator=Actuator(drafts=drafts, file=file, applier=applier, clock=clock, jitter=random.SystemRandom().random),
+        actuator=Actuator(
+            drafts=drafts,
+            file=file,
+            applier=applier,
+            clock=clock,
+            jitter=random.SystemRandom().random,
+            metrics=journal.metrics,
+        ),
+        journal=journal,
         clock=clock,
     )
 
@@ -128,6 +161,22 @@ async def _signs_of_life(notifier: Notifier, controller: Controller) -> None:
         if controller.turns():
             notifier.alive()
         await asyncio.sleep(notifier.alive_every_s)
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    """Measure how much later than it should the loop turns."""
+    while True:
+        due_at = time.monotonic() + LAG_EVERY_S
+        await asyncio.sleep(LAG_EVERY_S)
+        metrics.lagged(max(0.0, time.monotonic() - due_at))
+
+
+async def _old_workers(proxy: ProxySettings) -> int | None:
+    master = Master(HAProxySocket(proxy.master_socket, COUNT_WITHIN_S), COUNT_WITHIN_S)
+    try:
+        return len((await master.processes()).old_workers)
+    except ProxyError:
+        return None
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -15,23 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 import structlog
 
-from rosterd import __version__, journal
+from rosterd import __version__
 from rosterd.actuator import Actuator
-from rosterd.blueprint import Blueprint, Drafts
+from rosterd.blueprint import Blueprint
+from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
+from rosterd.journal import Journal, tell_by_hand
 from rosterd.model import (
     Action,
-    AdminState,
     Nothing,
     Plan,
     Reload,
-    Running,
     Runtime,
     Snapshot,
     Wait,
@@ -42,11 +41,12 @@ from rosterd.observer import Observer
 from rosterd.outcome import Outcome
 from rosterd.plan import is_settled
 from rosterd.planner import Planner
-from rosterd.policy import Decision, Lines, View, inherited_lines
+from rosterd.policy import Decision
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
 from rosterd.runtime import RuntimeHand
+from rosterd.trace import Word
 
 log = structlog.get_logger(__name__)
 
@@ -67,19 +67,20 @@ class Controller:
     def __init__(
         self,
         *,
-        drafts: Drafts,
         edits: Edits,
         runtime: HAProxySocket,
         actuator: Actuator,
         notifier: Notifier,
+        journal: Journal,
         clock: Callable[[], float],
     ) -> None:
         """Wire it up; `clock` is monotonic seconds."""
-        self._drafts = drafts
         self._edits = edits
-        self._hand = RuntimeHand(runtime)
+        self._drafts = drafts = edits.drafts
+        self._hand = RuntimeHand(runtime, journal.metrics)
         self._actuator = actuator
         self._notifier = notifier
+        self._journal = journal
         self._clock = clock
         now = clock()
         self._started_at = now
@@ -88,20 +89,14 @@ class Controller:
         self._planner = Planner(
             observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
         )
+        self._decider = Decider(observed=self._observed, drafts=drafts, now=now)
         self._begin_at: float | None = None
-        self._inherited = False
         self._kept: Template | None = None
-        self._served: Lines = {}
-        self._decision: Decision | None = None
-        self._outcome: Outcome | None = None
-        self._stand_in: Outcome | None = None
         self._plan: Plan | None = None
         self._turn_since: float | None = None
         self._complete = False
         self._rereads = False
-        self._guard_overridden = False
         self._wake = asyncio.Event()
-        self._cause = journal.Cause()
 
     # --- what others call -----------------------------------------------------------------------------------------
 
@@ -116,6 +111,7 @@ class Controller:
         now = self._clock()
         log.info("agent.reached", after_s=round(now - self._observed.agent.since, 3))
         self._observed.agent.answers(now)
+        self._journal.metrics.agent_reached()
         self.wake("agent")
 
     def agent_lost(self, error: SerfError) -> None:
@@ -135,12 +131,12 @@ class Controller:
 
     def override_guard(self) -> None:
         """Let held servers go by their own rules although the guard is engaged, until that is over."""
-        self._guard_overridden = True  # called from a signal: the turn does the rest
+        self._decider.override_guard()
         self.wake("operator")
 
-    def wake(self, word: str) -> None:
+    def wake(self, word: Word) -> None:
         """Have another turn; `word` says why, for the log."""
-        self._cause.add_word(word, self._clock())
+        self._journal.wake(word)
         self._wake.set()
 
     def latest_snapshot(self) -> Snapshot | None:
@@ -157,7 +153,7 @@ class Controller:
 
     def report(self) -> Report:
         """Tell everything worth knowing."""
-        observed, actuator = self._observed, self._actuator
+        observed, decider, actuator = self._observed, self._decider, self._actuator
         return Report(
             version=__version__,
             pid=os.getpid(),
@@ -165,10 +161,14 @@ class Controller:
             started_at=self._started_at,
             complete=self._complete,
             table=observed.table,
-            decision=self._decision,
+            decision=decider.decision,
             plan=self._plan,
-            structure=self._outcome.desired.structure if self._outcome else "",
+            desired=decider.outcome.desired if decider.outcome else None,
+            desired_since=decider.desired_since,
+            on_disk=actuator.on_disk,
+            on_disk_since=actuator.on_disk_since,
             running=observed.running,
+            running_since=observed.running_since,
             health_score=observed.health_score,
             own_address=observed.own_address,
             agent_since=observed.agent.since,
@@ -181,6 +181,7 @@ class Controller:
             departed=observed.departed,
             penalties=observed.penalties,
             flap_half_life_s=self._drafts.good_or_only.settings.policy.flap_half_life_s,
+            services=self._drafts.good_or_only.settings.services,
             reloads=actuator.reloads,
             reloads_failed=actuator.reloads_failed,
             last_reload=actuator.last_reload,
@@ -199,6 +200,7 @@ class Controller:
                 except Exception:
                     # The one guard: a bug must not end the daemon, and looking again may heal what it met.
                     log.exception("turn.failed", effect="what HAProxy runs is looked up again")
+                    self._journal.metrics.turn_failed()
                     self._observed.running = None
                     self._actuator.hold_off()
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
@@ -212,7 +214,7 @@ class Controller:
 
     def _in_a_line(self) -> str:
         """How things are, for the service manager."""
-        servers = sum(len(lines) for lines in self._served.values())
+        servers = sum(len(lines) for lines in self._decider.served.values())
         problems = {
             "Serf": self._observed.agent.error,
             "HAProxy": self._observed.proxy.error,
@@ -224,10 +226,11 @@ class Controller:
 
     async def _leave_level(self) -> None:
         """Write what the file still lacks: who stops the daemon may stop HAProxy next, and start it from there."""
-        if self._outcome is None or not self._actuator.file_lags:
+        outcome = self._decider.outcome
+        if outcome is None or not self._actuator.file_lags:
             return
-        if (proven := self._proven(self._outcome, self._clock())) is not None:
-            await self._actuator.follow_at_last(proven.blueprint, proven.text)
+        if (proven := self._decider.proven(outcome, self._clock())) is not None:
+            await self._actuator.follow_at_last(proven)
 
     async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
         woken = asyncio.create_task(self._wake.wait(), name="wake")
@@ -237,17 +240,18 @@ class Controller:
             woken.cancel()
 
     def _seconds_to_next(self) -> float:
-        now = self._clock()
-        review_at = self._decision.review_at if self._decision else None
+        now, decision = self._clock(), self._decider.decision
+        review_at = decision.review_at if decision else None
         later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
 
     async def _turn(self) -> None:
         self._wake.clear()
+        self._journal.turn()
         if self._clock() >= self._observer.due_at:
             if self._edits.notice():
-                self._cause.add_word("file", self._clock())
+                self._journal.begin("file")
             await self._look()
         self._take_edits()
         now = self._clock()
@@ -258,17 +262,19 @@ class Controller:
         # A draft is tried on a HAProxy that runs; one that is to start gets what is known to work.
         blueprint = self._drafts.in_force(now) if self._observed.running else self._drafts.good_or_only
         try:
-            outcome = self._decide(blueprint, now)
+            outcome = self._decider.decide(blueprint, now)
         except TemplateError as error:
             if self._drafts.is_on_trial(blueprint):
                 self.wake("rejection")  # the good one goes on at once; without one we try again later
             self._actuator.cannot_render(blueprint, error)
             self._actuator.rest()
             return
-        proven = self._proven(outcome, now)
+        proven = self._decider.proven(outcome, now)
         if proven is not None:
-            self._commit(proven.decision)
+            self._decider.commit(proven.decision)
         self._plan = self._planner.plan(outcome, proven, now)
+        self._journal.planned(self._plan)
+        self._planner.tell_drift(self._plan, outcome)
         await self._act(outcome, proven)
 
     def _take_edits(self) -> None:
@@ -288,101 +294,32 @@ class Controller:
 
     async def _look(self) -> None:
         """Read what HAProxy runs."""
-        before = self._by_hand
+        before = self._decider.by_hand
         running = await self._observer.look(self._drafts.newest.settings.proxy.observe_interval_s)
         if running is None:
             return
-        journal.tell_by_hand(before, self._by_hand)
+        tell_by_hand(before, self._decider.by_hand)
         if self._observer.was_away:
             self._actuator.start_over()
-        if not self._inherited:
-            self._inherit(running, self._clock())
-
-    def _inherit(self, running: Running, now: float) -> None:
-        """Start from the servers that HAProxy already runs, so that none of them vanishes for want of news."""
-        self._inherited = True
-        services = {
-            service.name: service
-            for blueprint in (self._drafts.newest, self._drafts.good_or_only)
-            for service in blueprint.settings.services
-        }
-        found = inherited_lines(running, services.values())
-        merged = {name: {**lines, **self._served.get(name, {})} for name, lines in found.items()}
-        self._served = {**self._served, **merged}
-        names = _names(found)
-        self._observed.inherit(names, now)
-        log.info("servers.inherited", servers=len(names), pid=running.pid)
+        self._decider.inherit(running, self._clock())
 
     def _take_snapshot(self, now: float) -> None:
         limits = self._drafts.good_or_only.settings.policy
-        changes = self._observed.take_snapshot(now, limits, served=_names(self._served))
-        self._cause.add_changes(changes)
-        journal.tell_changes(changes)
+        changes = self._observed.take_snapshot(now, limits, served=self._decider.served_names)
+        self._journal.members_changed(changes)
 
     # --- decide ---------------------------------------------------------------------------------------------------
 
     def _may_decide(self, now: float) -> bool:
         """Whether enough is known to begin: both sides, or a reason to go on without one of them."""
         observed = self._observed
-        if self._decision is not None or observed.is_whole or not self._actuator.has_file:
+        if self._decider.decision is not None or observed.is_whole or not self._actuator.has_file:
             return True
         if observed.snapshot is None and observed.running is None:
             return False  # nothing is known that could be better than the file
         if self._begin_at is None:
             self._begin_at = now + BEGIN_WITHIN_S
         return now >= self._begin_at
-
-    def _decide(self, blueprint: Blueprint, now: float) -> Outcome:
-        """What should be; the last outcome again while nothing that it depends on has changed."""
-        observed, last = self._observed, self._outcome
-        waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
-        answering = observed.answering(waiting)
-        agent_answers = not observed.agent.error
-        own = blueprint.settings.listens_at(observed.own_address)
-        view = View(
-            self._served,
-            answering,
-            observed.health_score,
-            agent_answers,
-            self._by_hand,
-            waiting,
-            own,
-            self._guard_overridden,
-        )
-        if last is not None and last.is_still_right(observed.table, blueprint, view, now):
-            return last
-        self._outcome = Outcome.of(observed.table, blueprint, view, now, last)
-        return self._outcome
-
-    def _proven(self, outcome: Outcome, now: float) -> Outcome | None:
-        """What should be by the last good settings and template; None when these servers cannot be rendered so."""
-        if not self._drafts.is_on_trial(outcome.blueprint):
-            return outcome
-        good, last = self._drafts.good_or_only, self._stand_in
-        view = replace(outcome.view, own=good.settings.listens_at(self._observed.own_address))
-        if last is not None and last.is_still_right(outcome.table, good, view, now):
-            return last
-        try:
-            self._stand_in = Outcome.of(outcome.table, good, view, now, last)
-        except TemplateError:
-            self._stand_in = None
-        return self._stand_in
-
-    @property
-    def _by_hand(self) -> Mapping[tuple[str, str], AdminState]:
-        """What was set by hand. Who only reloads cannot put a new worker into a drain: it ends with the worker."""
-        at_run_time = self._drafts.good_or_only.settings.proxy.apply == "runtime"
-        return self._observed.by_hand if at_run_time else self._observed.seen_by_hand
-
-    def _commit(self, decision: Decision) -> None:
-        """Remember the decision. One under a draft is not: if it is refused, nothing may have been forgotten for it."""
-        if decision is self._decision:
-            return
-        journal.tell_decision(self._decision, decision)
-        # It was said of this time only.
-        self._guard_overridden = self._guard_overridden and decision.guard_overridden != ""
-        self._decision = decision
-        self._served = decision.lines
 
     # --- act ------------------------------------------------------------------------------------------------------
 
@@ -404,15 +341,15 @@ class Controller:
                 if is_settled(plan):
                     self._be_content(blueprint, outcome.decision)
                 if proven is outcome:
-                    await self._actuator.follow_in_time(blueprint, outcome.text)
+                    await self._actuator.follow_in_time(outcome)
             case Nothing():
                 self._be_content(blueprint, outcome.decision)
-                await self._actuator.follow_in_time(blueprint, outcome.text)
+                await self._actuator.follow_in_time(outcome)
                 self._actuator.confirm(outcome.text)
             case None:
                 self._actuator.rest()
-                if self._inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
-                    await self._actuator.follow(blueprint, outcome.text)
+                if self._decider.has_inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
+                    await self._actuator.follow(outcome)
 
     async def _go_on_meanwhile(self, proven: Outcome, step: Plan) -> None:
         """Do what need not wait for the reload, by what is proven: of a draft nothing is done before it is."""
@@ -422,7 +359,7 @@ class Controller:
         if isinstance(step, Runtime | Reload) and (step.actions or step.waits):
             await self._change(step.actions, step.waits)
         if self._drafts.good is not None and proven.desired.structure == running.structure:
-            await self._actuator.follow_in_time(proven.blueprint, proven.text)
+            await self._actuator.follow_in_time(proven)
 
     async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> None:
         """Have the running worker change servers, and look what came of it."""
@@ -438,13 +375,11 @@ class Controller:
             instead = "HAProxy is reloaded instead" if self._hand.is_lame else "what HAProxy runs is looked up again"
             log.error("change.failed", error=str(error), effect=instead)
             return
-        before = self._by_hand
+        before = self._decider.by_hand
         self._observer.see(after)
-        journal.tell_by_hand(before, self._by_hand)
-        now = self._clock()
+        tell_by_hand(before, self._decider.by_hand)
         if done:
-            self._cause.add_word(journal.LOOK, now)
-            journal.tell_change(self._cause, done, waits, running.pid, now)
+            self._journal.servers_changed(done, waits, running.pid)
             self._observer.hurry()
             self._wake.set()  # for the next step
         else:
@@ -452,13 +387,12 @@ class Controller:
 
     async def _reload(self, outcome: Outcome, plan: Reload) -> None:
         blueprint = outcome.blueprint
-        # What wakes us from here on belongs to the next reload.
-        cause, self._cause = self._cause, journal.Cause()
+        trace = self._journal.part()
         self._planner.expect_new_worker()
         aside = outcome.aside() if self._observer.has_lost_socket else None
-        applied = await self._actuator.reload(blueprint, outcome.text, plan, aside)
+        applied = await self._actuator.reload(outcome, plan, aside)
         if applied is None:
-            self._cause = cause
+            self._journal.take_back(trace)
             self._hand.try_again()
             self._observer.look_at_once()
             self.wake("failure")
@@ -471,31 +405,27 @@ class Controller:
             self._actuator.had_no_effect(blueprint, plan, ReloadFailed(f"HAProxy reloaded, but {difference}"))
         else:
             self._planner.goes_back = False
-            self._actuator.took_effect(plan)
-            journal.tell_reload(cause, plan, applied, self._clock())
+            self._actuator.took_effect(outcome, plan)
+            self._journal.reloaded(trace, plan, applied)
             self._prove(blueprint, outcome.decision)
         self.wake("reload")
 
     def _be_content(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
         self._actuator.rest()
-        self._cause = journal.Cause()
+        self._journal.settle()
         self._prove(blueprint, decision)
         if not self._complete and self._observed.is_whole:
             self._complete = True
             self._notifier.ready()
-            servers = sum(len(lines) for lines in self._served.values())
+            servers = sum(len(lines) for lines in self._decider.served.values())
             log.info("state.completed", servers=servers, after_s=round(self._clock() - self._started_at, 3))
 
     def _prove(self, blueprint: Blueprint, decision: Decision) -> None:
         """HAProxy is seen to run what the blueprint makes."""
         if blueprint != self._drafts.good:
             self._drafts.prove(blueprint)
-            self._commit(decision)
+            self._decider.commit(decision)
         if blueprint.template != self._kept:
             self._kept = blueprint.template
             self._edits.keep_good(blueprint.template)
-
-
-def _names(lines: Lines) -> frozenset[str]:
-    return frozenset(name for servers in lines.values() for name in servers)

@@ -25,7 +25,7 @@ class Edits:
 
     def __init__(self, drafts: Drafts, sources: Sources) -> None:
         """Take the files as they are now for known."""
-        self._drafts = drafts
+        self.drafts = drafts
         self._sources = sources
         self._fingerprint = sources.fingerprint()
         self._ignored_keys: list[str] = []
@@ -38,7 +38,7 @@ class Edits:
 
     def read_anyway(self) -> None:
         """Take up what was rejected or failed, too: what it needs may be there now."""
-        self._drafts.retry()
+        self.drafts.retry()
         self.read_again()
 
     def notice(self) -> bool:
@@ -55,7 +55,7 @@ class Edits:
         if not self._pending:
             return False
         self._pending = False
-        newest = self._drafts.newest
+        newest = self.drafts.newest
         try:
             template = self._sources.template()
             settings = self._read_settings(newest.settings)
@@ -63,12 +63,12 @@ class Edits:
         except (SettingsError, TemplateError) as error:
             self._refuse(str(error))
             return False
-        if blueprint in (newest, self._drafts.rejected):
-            self._drafts.confirm(blueprint)
+        if blueprint in (newest, self.drafts.rejected):
+            self.drafts.confirm(blueprint)
             return False
         keys = list(changed_keys(newest.settings, settings))
         log.info("edit.taken", settings=keys, template=template != newest.template)
-        self._drafts.propose(blueprint)
+        self.drafts.propose(blueprint)
         return True
 
     def keep_good(self, template: Template) -> None:
@@ -79,14 +79,14 @@ class Edits:
             log.warning("template.not_kept", error=str(error))
 
     def _refuse(self, error: str) -> None:
-        if self._drafts.error != error:
+        if self.drafts.error != error:
             log.error(
                 "edit.rejected",
                 error=error,
                 reasons=[],  # it did not come so far that HAProxy would have been reloaded for it
                 effect="the last good settings and template stay in force",
             )
-        self._drafts.refuse(error)
+        self.drafts.refuse(error)
 
     def _read_settings(self, current: Settings) -> Settings:
         settings = self._sources.settings()

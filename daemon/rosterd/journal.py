@@ -1,20 +1,23 @@
-"""One structured log line for each thing that happened to a member or a server, and one rich line for each reload.
+"""One structured log line for each thing that happened to a member or a server, and one rich line for each change.
 
-The pure modules return facts; here they become lines, and only here is it decided which fact deserves which name.
-Names are literals, listed in docs/log-events.md.
+The pure modules return facts; here they become lines and numbers, and only here is it decided which fact deserves which
+name. Names are literals, listed in docs/log-events.md. Everything between a wake-up and the moment in which all is
+level again has one trace, whose id each of these lines carries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
+from rosterd.metrics import Metrics
 from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
+from rosterd.plan import acts
 from rosterd.policy import Damped, Decision, Held
 from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
+from rosterd.trace import SHOWN, Trace, Word
 
 log = structlog.get_logger(__name__)
 
@@ -33,66 +36,100 @@ _EVENTS = {
 _LOUD = frozenset({Transition.FAILED, Transition.LOST, Transition.QUARANTINED})
 
 
-SHOWN = 20
-"""How many members and reasons a line names; it also says how many there are."""
+class Journal:
+    """Tells of one controller: each fact as a line, and where it counts as a number, under the present trace."""
 
+    def __init__(self, traces: Iterator[Trace], metrics: Metrics, clock: Callable[[], float]) -> None:
+        """Wire it up; `traces` are fresh ones without end, `clock` is monotonic seconds."""
+        self.metrics = metrics
+        self._traces = traces
+        self._trace = next(traces)
+        self._clock = clock
 
-LOOK = "look"
-"""The word for a turn that found something to do by itself."""
+    # --- the trace ------------------------------------------------------------------------------------------------
 
+    def wake(self, word: Word) -> None:
+        """Something happened that the next turn should look at."""
+        self._trace.add_word(word, self._clock())
+        self.metrics.woken(word)
 
-@dataclass(slots=True)
-class Cause:
-    """What woke the loop since it was last content, for the line that says what was done about it."""
+    def turn(self) -> None:
+        """A turn begins: what it logs belongs to the trace that has begun, if one has."""
+        structlog.contextvars.clear_contextvars()
+        if self._trace.has_begun:
+            structlog.contextvars.bind_contextvars(trace=self._trace.id)
 
-    woken_by: list[str] = field(default_factory=list)
-    members: list[str] = field(default_factory=list)
-    since: float | None = None
+    def begin(self, word: Word) -> None:
+        """The turn found something by itself: unless a trace has begun, one begins."""
+        self._trace.add_word(word, self._clock())
+        structlog.contextvars.bind_contextvars(trace=self._trace.id)
 
-    def add_word(self, word: str, now: float) -> None:
-        """Note what woke the loop; that it looked, only where nothing else did."""
-        if word not in self.woken_by and (word != LOOK or not self.woken_by):
-            self.woken_by.append(word)
-        if self.since is None:
-            self.since = now
+    def settle(self) -> None:
+        """All is level: what comes next is another trace."""
+        if self._trace.has_begun:
+            self._trace = next(self._traces)
 
-    def add_changes(self, changes: tuple[Change, ...]) -> None:
-        """Note which members changed, as far as there is room."""
-        room = SHOWN - len(self.members)
-        self.members += [f"{change.name} {change.transition.value}" for change in changes[:room]]
+    def part(self) -> Trace:
+        """The present trace goes its own way: what wakes us from here on belongs to the next one."""
+        trace, self._trace = self._trace, next(self._traces)
+        return trace
 
+    def take_back(self, trace: Trace) -> None:
+        """What that trace was about has come to nothing, and is still to be done."""
+        self._trace = trace
 
-def tell_reload(cause: Cause, plan: Reload, applied: Applied, now: float) -> None:
-    """Say what woke us, what differed, what was done about it, and how long each step took."""
-    log.info(
-        "proxy.reloaded",
-        woken_by=cause.woken_by,
-        members=cause.members,
-        reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
-        reasons_total=len(plan.reasons),
-        pid=applied.proof.worker_pid,
-        old_workers=applied.proof.old_workers,
-        warnings=list(applied.warnings),
-        check_s=round(applied.check_s, 4),
-        install_s=round(applied.install_s, 4),
-        reload_s=round(applied.reload_s, 4),
-        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
-    )
+    # --- what happens ---------------------------------------------------------------------------------------------
 
+    def members_changed(self, changes: tuple[Change, ...]) -> None:
+        """Say what happened to the members between two tables."""
+        self._trace.add_changes(changes)
+        self.metrics.changed(changes)
+        tell_changes(changes)
 
-def tell_change(cause: Cause, done: Sequence[Action], waits: Sequence[Wait], pid: int, now: float) -> None:
-    """Say what woke us, what HAProxy was told on its runtime socket, and what the next step waits for."""
-    commands = [line for action in done[:SHOWN] for line in lines_of(action)]
-    log.info(
-        "servers.changed",
-        woken_by=cause.woken_by,
-        members=cause.members,
-        commands=commands,
-        actions_total=len(done),
-        waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
-        pid=pid,
-        wake_to_applied_s=round(now - (now if cause.since is None else cause.since), 4),
-    )
+    def planned(self, plan: Plan | None) -> None:
+        """Note what is to be done, and when that was known."""
+        if acts(plan):
+            self.begin("look")
+        self._trace.note_plan(self._clock())
+        self.metrics.planned(plan)
+
+    def servers_changed(self, done: Sequence[Action], waits: Sequence[Wait], pid: int) -> None:
+        """Say what HAProxy was told on its runtime socket, why, and what the next step waits for."""
+        now = self._clock()
+        seconds = self._trace.seconds_to_applied(now)
+        self.metrics.acted(done, seconds)
+        log.info(
+            "servers.changed",
+            woken_by=self._trace.woken_by,
+            members=self._trace.members,
+            commands=[line for action in done[:SHOWN] for line in lines_of(action)],
+            actions_total=len(done),
+            waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
+            pid=pid,
+            wake_to_plan_s=round(self._trace.seconds_to_plan(now), 4),
+            wake_to_applied_s=round(seconds, 4),
+        )
+
+    def reloaded(self, trace: Trace, plan: Reload, applied: Applied) -> None:
+        """Say what woke us, what differed, what was done about it, and how long each step took."""
+        now = self._clock()
+        seconds = trace.seconds_to_applied(now)
+        self.metrics.reloaded(plan.reasons, seconds)
+        log.info(
+            "proxy.reloaded",
+            woken_by=trace.woken_by,
+            members=trace.members,
+            reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
+            reasons_total=len(plan.reasons),
+            pid=applied.proof.worker_pid,
+            old_workers=applied.proof.old_workers,
+            warnings=list(applied.warnings),
+            check_s=round(applied.check_s, 4),
+            install_s=round(applied.install_s, 4),
+            reload_s=round(applied.reload_s, 4),
+            wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
+            wake_to_applied_s=round(seconds, 4),
+        )
 
 
 def tell_drift(plan: Plan) -> None:
@@ -127,8 +164,9 @@ def tell_decision(old: Decision | None, new: Decision) -> None:
     """Say what is held, displaced or guarded now and was not before, and the other way round."""
     _tell_guard(old, new)
     before, after = _by_server(old.held if old else ()), _by_server(new.held)
-    for key in sorted(after.keys() - before.keys()):
-        log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
+    for key in sorted(after):
+        if key not in before or before[key].why != after[key].why:
+            log.warning("server.held", service=key[0], server=key[1], why=after[key].why)
     for key in sorted(before.keys() - after.keys()):
         log.info("server.released", service=key[0], server=key[1], was=before[key].why)
     known = set(old.barred) if old else set()

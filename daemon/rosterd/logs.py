@@ -2,7 +2,8 @@
 
 One line an event, on standard error: `event` is a past-tense dotted name, a literal at the call site; everything else
 is a field. Secrets never reach a field: settings hold them in a type that does not print them, and a traceback is
-written without the values of its variables.
+written without the values of its variables. What is less than the least level written is kept by `record` all the same,
+from `info` on: who asks the daemon gets the same answer whatever its log leaves out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from typing import Literal, TextIO, cast
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
@@ -36,8 +37,22 @@ class _Unbreakable:
             self._stream.flush()
 
 
-def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
-    """Set up structlog for the process; called once, by the composition root."""
+def _least(level: str) -> Processor:
+    """Let nothing pass that is less than this level."""
+
+    def drop(_logger: object, _method: str, event: EventDict) -> EventDict:
+        if LEVELS.get(event["level"], LEVELS["error"]) < LEVELS[level]:
+            raise structlog.DropEvent
+        return event
+
+    return drop
+
+
+def configure(level: str, style: Literal["auto", "json", "console"], record: Processor) -> None:
+    """Set up structlog for the process; called once, by the composition root.
+
+    `record` sees each event before it is written.
+    """
     on_terminal = sys.stderr.isatty()
     if style == "auto":
         style = "console" if on_terminal else "json"
@@ -51,9 +66,11 @@ def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            record,
+            _least(level),
             *render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(min(LEVELS[level], LEVELS["info"])),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr))),
         cache_logger_on_first_use=True,
     )

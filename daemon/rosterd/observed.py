@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rosterd.damping import Limits, Penalties, note, waiting
+from rosterd.generation import is_same
 from rosterd.model import (
     Address,
     AdminState,
@@ -27,6 +28,7 @@ from rosterd.model import (
     Status,
 )
 from rosterd.parse import shown_name
+from rosterd.policy import answers_in
 from rosterd.roster import EMPTY, Table, advance, inherit
 
 
@@ -81,6 +83,8 @@ class Observed:
         self.snapshot: Snapshot | None = None
         self.table = EMPTY
         self.running: Running | None = None
+        self.running_since = now
+        """Since when HAProxy runs the same servers by the same structure, whatever their checks say."""
         self.seen_by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.departed: Mapping[tuple[str, str], float] = {}
@@ -88,6 +92,8 @@ class Observed:
         self.penalties: Penalties = {}
         self._restoring: Mapping[tuple[str, str], AdminState] = {}
         self._added_anew: frozenset[tuple[str, str]] = frozenset()
+        self._generation: Running | None = None
+        self._answers: Mapping[tuple[str, str], bool] = {}
         self._pid = 0
         self._taken: Snapshot | None = None
 
@@ -108,21 +114,21 @@ class Observed:
         """How well the local agent feels, 0 to 7; 0 before its first reply."""
         return self.snapshot.health_score if self.snapshot else 0
 
-    def answering(self, waiting: Mapping[str, float]) -> Mapping[tuple[str, str], bool]:
-        """Whether the health check of a (service, server) passes, of those whose member is not alive.
+    @property
+    def answering(self) -> Mapping[tuple[str, str], bool]:
+        """Whether the health check of a (service, server) passes, absent where that is not known.
 
-        Empty while HAProxy is not seen. The health of the others is HAProxy's business, and no cause to decide anew,
-        but while somebody is `waiting`: then it matters whether anybody answers.
+        While HAProxy is not seen, who answered still counts; who did not may do so by now.
         """
-        if self.running is None:
-            return {}
-        return {
-            (service, server.name): server.up
-            for service, servers in self.running.backends.items()
-            for server in servers.values()
-            if (entry := self.table.entries.get(server.name)) is not None
-            and (waiting or entry.status is not Status.ALIVE)
-        }
+        if self.running is not None:
+            return self._answers
+        return {key: True for key, answers in self._answers.items() if answers}
+
+    def note_generation(self, running: Running, now: float) -> None:
+        """Note since when HAProxy runs what it does."""
+        if self._generation is None or not is_same(self._generation, running):
+            self.running_since = now
+        self._generation = running
 
     def see(self, running: Running) -> None:
         """Take what HAProxy runs.
@@ -143,6 +149,7 @@ class Observed:
         self.seen_by_hand = found
         self.by_hand = {**self._restoring, **found}
         self._pid = running.pid
+        self._answers = answers_in(running)
         self.running = running
 
     def note_passages(self, desired: Desired, now: float) -> None:

@@ -137,6 +137,7 @@ class Observer:
             log.warning("proxy.restarted", pid=running.pid, was=before.pid)
         self.is_deaf = self.has_lost_socket = False
         observed.proxy.answers(now)
+        observed.note_generation(running, now)
         observed.see(running)
 
 

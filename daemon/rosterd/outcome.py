@@ -56,7 +56,18 @@ class Outcome:
             return False
         if view.served != self.view.served and not self._makes_no_difference(view.served):
             return False
-        return (self.table, self.blueprint, replace(self.view, served=view.served)) == (table, blueprint, view)
+        if not self._hears_the_same(view):
+            return False
+        kept = replace(self.view, served=view.served, answering=view.answering)
+        return (self.table, self.blueprint, kept) == (table, blueprint, view)
+
+    def _hears_the_same(self, view: View) -> bool:
+        """Whether nobody answers, or has ceased to, whose health decides; that of most is HAProxy's business."""
+        held = self.decision.held
+        if view.waiting or any(hold.is_spare for hold in held):
+            return view.answering == self.view.answering
+        keys = [(hold.service, hold.name) for hold in held]
+        return all(view.answering.get(key) == self.view.answering.get(key) for key in keys)
 
     def _makes_no_difference(self, served: Lines) -> bool:
         """Whether it changes nothing that these are served now.

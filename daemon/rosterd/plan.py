@@ -9,8 +9,8 @@ job, so that `rosterd plan` can print it. Rules:
 - A server comes in without weight and gets it when its health check has spoken. It goes out without weight first, then
   into maintenance, then away: when nothing runs on it any more, or its time is over.
 - A server whose first check HAProxy has put off is added anew: that is how to have one at once.
-- Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in. Who has left
-  keeps it until somebody answers; whom an operator takes out does so until the first checks have spoken.
+- Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in: until the
+  first checks have spoken. Who stays for want of somebody that answers is policy's to say.
 - Structure, and what this HAProxy cannot be told at run time, are reasons to reload. What it can be told does not wait
   for that.
 """
@@ -49,7 +49,6 @@ from rosterd.server_lines import ServerLines
 
 FIRST_CHECK = "its first check"
 REPLACEMENT = "another server to take its traffic"
-HEALTHY_REPLACEMENT = "another server that answers"
 
 Key = tuple[str, str]
 """Service and server."""
@@ -91,6 +90,11 @@ def is_settled(plan: Plan) -> bool:
     if isinstance(plan, Runtime):
         return not plan.actions and all(wait.what not in (FIRST_CHECK, REPLACEMENT) for wait in plan.waits)
     return isinstance(plan, Nothing)
+
+
+def acts(plan: Plan | None) -> bool:
+    """Whether it has anything be done, now or as soon as a reload may be."""
+    return isinstance(plan, Reload) or (isinstance(plan, Runtime) and bool(plan.actions))
 
 
 def most_additions(servers: int) -> int:
@@ -184,11 +188,11 @@ class _Step:
             if not found and self._is_other_structure:
                 continue  # it may not even be there yet
             self._add_new(backend, found)
-            lasts = _lasts(backend, found)
+            stay = _stay(backend, found)
             wanted = {server.name: server for server in backend.servers}
             for name in sorted(found):
-                if name in lasts:
-                    self.waits.append(Wait(backend.service, name, lasts[name]))
+                if name in stay:
+                    self.waits.append(Wait(backend.service, name, REPLACEMENT))
                 elif name in wanted:
                     self._level(backend.service, wanted[name], found[name])
                 else:
@@ -286,19 +290,15 @@ class _Step:
         return False
 
 
-def _lasts(backend: Backend, found: Mapping[str, RunningServer]) -> Mapping[str, str]:
-    """Who has to stay a while: each with what it waits for.
+def _stay(backend: Backend, found: Mapping[str, RunningServer]) -> frozenset[str]:
+    """Who has to stay a while.
 
-    Those who serve just now and are to go out, if without them nobody would serve while somebody else is wanted.
+    Those who serve just now and are to go out, if without them nobody would serve and somebody else is about to.
     """
-    serving = {name for name, server in found.items() if _serves(server)}
-    stay = {server.name for server in backend.servers if _takes_traffic(server)}
-    if not stay or serving & stay:
-        return {}
-    if any(name not in found or not _is_in(found[name]) for name in stay):
-        return dict.fromkeys(serving, REPLACEMENT)
-    # Their checks have spoken, against them.
-    return dict.fromkeys(serving - {server.name for server in backend.servers}, HEALTHY_REPLACEMENT)
+    serving = frozenset(name for name, server in found.items() if _serves(server))
+    wanted = {server.name for server in backend.servers if _takes_traffic(server)}
+    is_about_to = any(name not in found or not _is_in(found[name]) for name in wanted)
+    return serving if is_about_to and not serving & wanted else frozenset()
 
 
 def _takes_traffic(server: Server) -> bool:

@@ -10,9 +10,9 @@ since when, what was refused), and adds the reasons to reload that no difference
 
 from __future__ import annotations
 
-from rosterd import journal
 from rosterd.actuator import Actuator
 from rosterd.blueprint import Drafts
+from rosterd.journal import tell_drift
 from rosterd.model import Desired, Nothing, Plan, Reason, ReasonKind, Reload, Running
 from rosterd.observed import Observed
 from rosterd.observer import Observer
@@ -60,8 +60,16 @@ class Planner:
             if proven is not outcome and isinstance(plan, Reload):
                 plan = Reload(plan.reasons)
             self._observed.note_plan(plan)
-        self._tell_drift(plan, outcome)
         return plan
+
+    def tell_drift(self, plan: Plan | None, outcome: Outcome) -> None:
+        """Say that HAProxy has gone away from what it ran already, with nothing else wanted than then."""
+        if isinstance(plan, Nothing):
+            self._level = outcome.desired
+        elif plan is not None:
+            if self._level == outcome.desired:
+                tell_drift(plan)
+            self._level = None
 
     def meanwhile(self, proven: Outcome, now: float) -> Plan:
         """What the good blueprint asks for while a draft waits for its reload."""
@@ -144,15 +152,6 @@ class Planner:
             check_s=proxy.check_spread_s + CHECK_LATE_S,
         )
         return compare(outcome.desired, running, means)
-
-    def _tell_drift(self, plan: Plan | None, outcome: Outcome) -> None:
-        """Say that HAProxy has gone away from what it ran already, with nothing else wanted than then."""
-        if isinstance(plan, Nothing):
-            self._level = outcome.desired
-        elif plan is not None:
-            if self._level == outcome.desired:
-                journal.tell_drift(plan)
-            self._level = None
 
 
 def _lacks_servers(outcome: Outcome) -> bool:

@@ -7,7 +7,6 @@ The JSON's field names are stable; durations are seconds and end in `_s`. `recor
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,9 +15,11 @@ from typing import Any
 
 from rosterd.damping import Penalties, points_of
 from rosterd.errors import MembersFileError
+from rosterd.generation import digest_of_desired, digest_of_running
 from rosterd.model import (
     Action,
     Address,
+    Desired,
     Entry,
     Member,
     MemberRecord,
@@ -34,6 +35,7 @@ from rosterd.parse import raw_of
 from rosterd.policy import Decision
 from rosterd.proxy.actions import lines_of
 from rosterd.roster import Table
+from rosterd.settings import ServiceSettings
 
 Json = dict[str, Any]
 
@@ -53,7 +55,8 @@ class Report:
 
     `agent_since` and `proxy_since` say since when the other side has (or has not) been answering; `agent_error` and
     `proxy_error` are empty while it does. `penalties` and their half-life are what is left of members' departures.
-    `blueprint_error` says why the newest edit is not in force.
+    `desired`, `on_disk` and `running` are the three generations, each with since when it is so; None while that is
+    not known. `blueprint_error` says why the newest edit is not in force.
     """
 
     version: str
@@ -64,8 +67,12 @@ class Report:
     table: Table
     decision: Decision | None
     plan: Plan | None
-    structure: str
+    desired: Desired | None
+    desired_since: float
+    on_disk: Desired | None
+    on_disk_since: float
     running: Running | None
+    running_since: float
     health_score: int
     own_address: Address | None
     agent_since: float
@@ -78,6 +85,7 @@ class Report:
     departed: Mapping[tuple[str, str], float]
     penalties: Penalties
     flap_half_life_s: float
+    services: tuple[ServiceSettings, ...]
     reloads: int
     reloads_failed: int
     last_reload: LastReload | None
@@ -130,7 +138,8 @@ def status_json(report: Report) -> Json:
         ],
         "plan": plan_json(report.plan),
         "file": {"level": not report.file_lags},
-        "blueprint": {"structure": report.structure, "error": report.blueprint_error},
+        "generations": _generations_json(report),
+        "blueprint": {"structure": report.desired.structure if report.desired else "", "error": report.blueprint_error},
         "action_error": report.action_error,
         "reloads": report.reloads,
         "reloads_failed": report.reloads_failed,
@@ -161,16 +170,6 @@ def plan_json(plan: Plan | None) -> Json:
 
 def _waits(waits: Iterable[Wait]) -> list[Json]:
     return [{"service": wait.service, "server": wait.name, "for": wait.what} for wait in waits]
-
-
-def digest_of_servers(running: Running) -> str:
-    """A digest of the servers that HAProxy runs, the same on any two balancers that serve the same; without health."""
-    rows = sorted(
-        (service, server.name, str(server.address), server.port, server.weight, server.state.value)
-        for service, servers in running.backends.items()
-        for server in servers.values()
-    )
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _commands(actions: Iterable[Action]) -> list[str]:
@@ -254,8 +253,22 @@ def _proxy_json(report: Report) -> Json:
         "version": running.version if running else None,
         "pid": running.pid if running else None,
         "structure": running.structure if running else None,
-        "servers_digest": digest_of_servers(running) if running else None,
+        "servers_digest": digest_of_running(running) if running else None,
     }
+
+
+def _generations_json(report: Report) -> Json:
+    """What should be, what HAProxy would start from, and what it runs: the same digest where all is level."""
+    desired, on_disk, running = report.desired, report.on_disk, report.running
+    return {
+        "desired": desired and _generation(desired.structure, digest_of_desired(desired), report, report.desired_since),
+        "file": on_disk and _generation(on_disk.structure, digest_of_desired(on_disk), report, report.on_disk_since),
+        "running": running and _generation(running.structure, digest_of_running(running), report, report.running_since),
+    }
+
+
+def _generation(structure: str, digest: str, report: Report, since: float) -> Json:
+    return {"structure": structure, "servers_digest": digest, "age_s": round(report.now - since, 3)}
 
 
 def _services_json(report: Report) -> list[Json]:

@@ -6,7 +6,7 @@ Rules:
 - The reply is the whole truth about who exists; the table adds only time (`since`) and memory of who was there.
 - Who vanishes from the reply after `left` was reaped, and is forgotten. Who vanishes otherwise may have been lost by an
   agent that has just restarted and lists nobody but itself: it becomes `unseen` for as long as its server is served.
-  The clock of a failed member runs on.
+  The clock of a failed member runs on. One that had left and is served nevertheless is remembered as such.
 - Servers that HAProxy already runs when the daemon starts are inherited as `unseen`; the first reply that lists them
   makes them members without a word.
 """
@@ -78,7 +78,10 @@ def advance(
         changes.extend(_changes(old, entries[name]))
     for name in table.entries.keys() - entries.keys():
         old = table.entries[name]
-        if name in served and old.status not in _SIGNED_OFF:
+        if name in served and old.status in _SIGNED_OFF:
+            entries[name] = old  # the last one that answers; forgotten once another does
+            continue
+        if name in served:
             entries[name] = _unseen(old, now)
         if old.status is not Status.UNSEEN:
             changes.append(_departure(old))

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from rosterd.metrics import Metrics
 from rosterd.model import Action, CutSessions, Running
 from rosterd.proxy.actions import Busy, Done, Refused
 from rosterd.proxy.socket import HAProxySocket, carry_out
@@ -29,9 +30,10 @@ MOST_KEPT = 10_000
 class RuntimeHand:
     """Carries out actions on one HAProxy."""
 
-    def __init__(self, socket: HAProxySocket) -> None:
+    def __init__(self, socket: HAProxySocket, metrics: Metrics) -> None:
         """Speak on this socket."""
         self._socket = socket
+        self._metrics = metrics
         self._refused: dict[Action, str] = {}
         self._pid = 0
         self._failures = 0
@@ -89,9 +91,11 @@ class RuntimeHand:
             error=text,
             effect="HAProxy is reloaded instead",
         )
+        self._metrics.refused(action)
         if len(self._refused) < MOST_KEPT:
             self._refused[action] = text
 
     def _tell_cut(self, action: Action) -> None:
         if isinstance(action, CutSessions):
+            self._metrics.cut(action.sessions)
             log.warning("sessions.cut", service=action.service, server=action.name, sessions=action.sessions)

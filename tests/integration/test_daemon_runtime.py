@@ -117,7 +117,10 @@ def test_one_that_comes_takes_over_from_one_that_goes(tmp_path: Path) -> None:
 
 
 def test_the_last_one_goes_on_until_the_next_one_answers(tmp_path: Path) -> None:
-    """It has left the cluster, and the node that takes its place is announced before its server listens."""
+    """It has left the service, and the node that takes its place is announced before its server listens.
+
+    Status and log say so, and it holds over a reload and a restart of the daemon: the file has it.
+    """
     with Balancer(tmp_path) as balancer:
         balancer.start()
         old = balancer.add_web()
@@ -125,9 +128,19 @@ def test_the_last_one_goes_on_until_the_next_one_answers(tmp_path: Path) -> None
         new = balancer.add_web(port="9")
         balancer.until(lambda: balancer.running_server(new.name) is not None, "the new server")
         with balancer.traffic(rate=200):
+            mark = balancer.daemon.mark()
             old.agent.set_tags(role="elsewhere")
-            balancer.until(lambda: balancer.daemon.server(old.name) == {}, "the daemon to see it go")
+            held = balancer.daemon.wait_event("server.held", mark)
+            assert (held["server"], held["why"]) == (old.name, "left")
+            assert balancer.daemon.server(old.name)["held"] == "left"
             throughout(lambda: balancer.answering(4) == {old.address}, 2.0, "the old one answers")
+            reload_once(balancer)
+            balancer.wait_content()
+            balancer.restart_daemon()
+            balancer.wait_ready()
+            balancer.wait_content()
+            assert f" {old.name} " in balancer.haproxy.config.read_text()
+            throughout(lambda: balancer.answering(4) == {old.address}, 2.0, "the old one still answers")
             new.agent.set_tags(port=str(new.server.port))
             balancer.wait_gone(old.name)
         assert balancer.answering() == {new.address}

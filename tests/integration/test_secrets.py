@@ -93,7 +93,7 @@ def traceback_with_settings(key_file: Path) -> str:
 import structlog
 from rosterd import logs
 from rosterd.settings import Settings
-logs.configure("info", "json")
+logs.configure("info", "json", lambda _logger, _method, event: event)
 def fail():
     settings = Settings.model_validate({{"serf": {{"auth_key_file": {str(key_file)!r}}}}})
     key = settings.serf.auth_key.get_secret_value()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from socketserver import UnixStreamServer
 
 import pytest
@@ -25,6 +26,7 @@ from rosterd.policy import View, decide
 from rosterd.report import Report, members_json
 from rosterd.roster import EMPTY, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
+from tests.unit.admin.insight import insight
 from tests.unit.members import EVERYBODY, record, table_of
 from tests.unit.test_report import EARLY
 
@@ -254,6 +256,50 @@ class TestRender:
         assert "evil" not in result.stdout
 
 
+class TestHelp:
+    """`rosterd --help`, which a shell's completion asks for as well."""
+
+    def test_it_loads_no_more_than_the_declarations(self) -> None:
+        """What commands do is loaded when they do it."""
+        loaded = modules_of("--help")
+        ours = {name for name in loaded if name.partition(".")[0] == "rosterd"}
+        assert ours == {"rosterd", "rosterd.cli", "rosterd.errors", "rosterd.places"}
+        assert not loaded & {"aiohttp", "asyncio", "jinja2", "pydantic", "rich", "structlog"}
+
+    def test_it_takes_less_than_a_fifth_of_a_second(self) -> None:
+        """Of processor time, which others on the machine take less of than they do of a clock's."""
+        assert min(processor_s(sys.executable, "-m", "rosterd", "--help") for _ in range(3)) < 0.2
+
+
+class TestRun:
+    """`rosterd run`, as far as it comes without settings."""
+
+    def test_it_leaves_out_what_its_libraries_do_without(self, tmp_path: Path) -> None:
+        """All of the daemon is loaded when it says what is missing, and none of that."""
+        loaded = modules_of("run", "--settings", str(tmp_path / "absent.toml"), code=3)
+        assert {"rosterd.app", "aiohttp", "pydantic", "structlog"} <= loaded
+        assert not {name for name in loaded if name.startswith("rich.")}
+        assert "_ssl" not in loaded
+        assert "rosterd.commands" not in loaded
+
+
+def modules_of(*arguments: str, code: int = 0) -> frozenset[str]:
+    """Run a command, and return the names of all modules that were imported for it."""
+    command = [sys.executable, "-X", "importtime", "-m", "rosterd", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    rows = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return frozenset(row.rpartition("|")[2].strip() for row in rows)
+
+
+def processor_s(*command: str) -> float:
+    """Run a command and return the processor time that it took."""
+    before = getrusage(RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+    after = getrusage(RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 class TestVersion:
     """`rosterd version`."""
 
@@ -273,7 +319,7 @@ def answering(listen: str, report: Callable[[], Report]) -> Iterator[None]:
     stop, started = asyncio.Event(), threading.Event()
 
     async def serve() -> None:
-        async with serving(listen, report):
+        async with serving(listen, insight(report)):
             started.set()
             await stop.wait()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from rosterd.journal import SHOWN, Cause, tell_changes, tell_decision
+from rosterd.journal import tell_changes, tell_decision
 from rosterd.model import Change, Transition
 from rosterd.policy import Decision, Displaced, Held
 
@@ -70,6 +70,12 @@ def test_a_hold_is_told_at_its_beginning_and_its_end() -> None:
     ]
 
 
+def test_a_hold_of_another_kind_is_told() -> None:
+    """Its own time is over, and it stays for want of others."""
+    overdue = replace(PEACE, held=(Held("nodes", "web-1", 5.0, "overdue"),))
+    assert [(line["event"], line["why"]) for line in told(HELD, overdue)] == [("server.held", "overdue")]
+
+
 def test_the_guard_is_told_at_its_beginning_and_its_end() -> None:
     """A changed number is no news."""
     assert [line["event"] for line in told(PEACE, GUARD)] == ["guard.engaged"]
@@ -97,18 +103,3 @@ def test_the_first_decision_has_nothing_before_it() -> None:
     """All that it holds is new."""
     assert told(None, PEACE) == []
     assert len(told(None, HELD)) == len(told(None, GUARD)) == len(told(None, LOST)) == 1
-
-
-def test_a_cause_names_each_word_once_and_so_many_members() -> None:
-    """It counts from the first word, and a storm does not make a line without end."""
-    cause = Cause()
-    cause.add_word("agent", 5.0)
-    cause.add_word("file", 6.0)
-    cause.add_word("agent", 7.0)
-    cause.add_changes(tuple(Change(Transition.JOINED, f"web-{number}", "", "") for number in range(SHOWN - 1)))
-    cause.add_changes(tuple(Change(Transition.FAILED, f"db-{number}", "", "") for number in range(5)))
-    assert (cause.woken_by, cause.since) == (["agent", "file"], 5.0)
-    assert cause.members[-2:] == [f"web-{SHOWN - 2} joined", "db-0 failed"]
-    assert len(cause.members) == SHOWN
-    cause.add_changes((Change(Transition.LEFT, "web-0", "", ""),))
-    assert len(cause.members) == SHOWN

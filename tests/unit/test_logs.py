@@ -1,4 +1,4 @@
-"""How a log line looks, seen from outside: in a process of its own, since the set-up is the process's."""
+"""How a log line looks, seen from outside: in a process like the daemon's, since the set-up is the process's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ import pytest
 SECRET = "correct horse"  # noqa: S105  a test's own
 
 SCRIPT = """
+from rosterd.__main__ import leave_out
+leave_out()
 import logging, sys
 import structlog
 from rosterd import logs
 
+seen = []
+
+def keep(_logger, _method, event):
+    seen.append(event["event"])
+    return event
+
 early = structlog.get_logger("early")
-logs.configure(sys.argv[1], sys.argv[2])
+logs.configure(sys.argv[1], sys.argv[2], keep)
 log = structlog.get_logger("late")
 
 def fail():

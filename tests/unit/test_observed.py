@@ -80,7 +80,7 @@ class TestObserved:
         """Neither side, no health, no table."""
         observed = Observed(0)
         assert not observed.is_whole
-        assert (observed.health_score, observed.answering({}), dict(observed.table.entries)) == (0, {}, {})
+        assert (observed.health_score, observed.answering, dict(observed.table.entries)) == (0, {}, {})
         assert observed.take_snapshot(1, LIMITS, served=EVERYBODY) == ()
 
     def test_both_sides(self) -> None:
@@ -96,13 +96,19 @@ class TestObserved:
         assert whole == [False, False, True]
         assert observed.health_score == 3
 
-    def test_whether_those_answer_who_are_not_alive(self) -> None:
-        """The health of the others is no matter of ours."""
+    def test_who_answers(self) -> None:
+        """As HAProxy's checks say; one that it takes to be up before its check has spoken is not known to answer."""
+        fresh = replace(RUNNING.backends["nodes"]["web-1"], name="web-3", checked=False)
+        observed = Observed(0)
+        observed.see(replace(RUNNING, backends={"nodes": {**RUNNING.backends["nodes"], "web-3": fresh}}))
+        assert observed.answering == {("nodes", "web-1"): True, ("nodes", "web-2"): False}
+
+    def test_who_answered_while_haproxy_is_not_seen(self) -> None:
+        """That it is silent takes nothing back; who did not answer may do so by now."""
         observed = Observed(0)
         observed.see(RUNNING)
-        observed.snapshot = Snapshot((record("web-1"), record("web-2", status="failed")), 0)
-        observed.take_snapshot(1.0, LIMITS, served=EVERYBODY)
-        assert observed.answering({}) == {("nodes", "web-2"): False}
+        observed.running = None
+        assert observed.answering == {("nodes", "web-1"): True}
 
     def test_a_reply_is_taken_once(self) -> None:
         """Taking it again changes nothing; an equal one that is newer is taken, so that time goes on."""

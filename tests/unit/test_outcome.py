@@ -37,13 +37,38 @@ def test_the_same_again_need_not_be_decided_again() -> None:
     assert outcome.is_still_right(table_of(record("web-1")), replace(BLUEPRINT), View({}, {}, 0), 1_000_000)
 
 
-@pytest.mark.parametrize(
-    "view", [View({}, {}, 3), View({}, {("nodes", "web-1"): False}, 0), View({"nodes": {}}, {}, 0)]
-)
+@pytest.mark.parametrize("view", [View({}, {}, 3), View({"nodes": {}}, {}, 0)])
 def test_another_view_is_another_decision(view: View) -> None:
-    """The agent's health, the servers' health, and what was served."""
+    """The agent's health, and what was served."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
     assert not outcome.is_still_right(outcome.table, BLUEPRINT, view, 0)
+
+
+def test_the_health_of_most_is_no_other_decision() -> None:
+    """HAProxy itself keeps requests from servers that are ill."""
+    outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
+    assert outcome.is_still_right(outcome.table, BLUEPRINT, View({}, {("nodes", "web-1"): False}, 0), 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "matters"), [("alive", []), ("failed", ["web-1"]), ("left", ["web-1", "web-2"])], ids=str
+)
+def test_whose_health_decides(status: str, matters: list[str]) -> None:
+    """That of who is held; that of everybody, while somebody stays for want of others who answer."""
+    everybody = (record("web-1"), record("web-2", "10.0.0.2"))
+    served = Outcome.of(table_of(*everybody), BLUEPRINT, VIEW, 0).decision.lines
+    table = table_of(record("web-1", status=status), everybody[1])
+    outcome = Outcome.of(table, BLUEPRINT, View(served, {}, 0), 0)
+    assert [hold.name for hold in outcome.decision.held] == (["web-1"] if matters else [])
+    now = {name: View(served, {("nodes", name): True}, 0) for name in ("web-1", "web-2")}
+    assert [name for name, view in now.items() if not outcome.is_still_right(table, BLUEPRINT, view, 0)] == matters
+
+
+def test_everybodys_health_decides_while_somebody_waits() -> None:
+    """It waits for as long as others answer."""
+    view = View({}, {("nodes", "web-1"): True}, 0, waiting={"web-2": 50.0})
+    outcome = Outcome.of(table_of(record("web-1"), record("web-2", "10.0.0.2")), BLUEPRINT, view, 0)
+    assert not outcome.is_still_right(outcome.table, BLUEPRINT, replace(view, answering={}), 0)
 
 
 def test_that_it_is_served_now_is_no_other_decision() -> None:
@@ -57,9 +82,10 @@ def test_that_it_is_served_now_may_be_one_while_somebody_is_held() -> None:
     everybody = (record("web-1"), record("web-2", "10.0.0.2"), record("web-3", "10.0.0.3"))
     served = Outcome.of(table_of(*everybody), BLUEPRINT, VIEW, 0).decision.lines
     table = table_of(record("web-1", status="failed"), record("web-2", "10.0.0.2", status="left"), everybody[2])
-    outcome = Outcome.of(table, BLUEPRINT, View(served, {}, 0), 0)
+    answering = {("nodes", "web-3"): True}
+    outcome = Outcome.of(table, BLUEPRINT, View(served, answering, 0), 0)
     assert [held.name for held in outcome.decision.held] == ["web-1"]
-    assert not outcome.is_still_right(table, BLUEPRINT, View(outcome.decision.lines, {}, 0), 0)
+    assert not outcome.is_still_right(table, BLUEPRINT, View(outcome.decision.lines, answering, 0), 0)
 
 
 def test_the_text_is_made_anew_only_where_it_differs() -> None:

@@ -33,7 +33,7 @@ from rosterd.model import (
     SetWeight,
 )
 from rosterd.observed import Observed
-from rosterd.plan import HEALTHY_REPLACEMENT, Means, compare, is_settled
+from rosterd.plan import Means, compare, is_settled
 
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
 DRAIN_S = 10.0
@@ -160,9 +160,6 @@ class Daemon:
         for backend in self.goal.backends:
             if before[backend.service] and list(waiting(backend, running)):
                 assert self.proxy.serving(backend.service), "nobody serves, and somebody waits for the first check"
-            wanted = {server.name for server in backend.servers}
-            if takers(backend) and before[backend.service] - wanted:
-                assert self.proxy.serving(backend.service), "who left was let go, and nobody else answers"
         return plan
 
     def watch(self, actions: Sequence[Action], running: Running) -> None:
@@ -194,11 +191,6 @@ class Daemon:
                     assert running.sessions[key] == 0 or self.proxy.now >= self.observed.departed[key] + DRAIN_S
                 case _:
                     pass
-
-
-def takers(backend: Backend) -> set[str]:
-    """Who is wanted, and wanted to have requests."""
-    return {server.name for server in backend.servers if server.state is READY and server.weight > 0}
 
 
 def waiting(backend: Backend, running: Running) -> Iterator[str]:
@@ -298,16 +290,10 @@ def arrive(proxy: Proxy, wanted: Mapping[str, Sequence[Server]]) -> None:
             event(f"steps: {steps // 5 * 5} and more")
             break
         proxy.a_second_passes()
-    waits = plan.waits if isinstance(plan, Runtime) else ()
-    left = {(wait.service, wait.name) for wait in waits}
-    # Who is wanted does not answer, so those who left and do have to go on.
-    assert all(wait.what == HEALTHY_REPLACEMENT for wait in waits)
-    for service, _ in left:
-        assert not proxy.serving(service) - {name for where, name in left if where == service}
-    assert {key: found for key, found in as_it_is(proxy).items() if key not in left} == as_it_should_be(wanted)
-    if not left:
-        running = proxy.shows(with_sessions=False)
-        assert compare(daemon.goal, running, Means()) == compare(daemon.goal, running, None) == Nothing()
+    assert plan == Nothing()
+    assert as_it_is(proxy) == as_it_should_be(wanted)
+    running = proxy.shows(with_sessions=False)
+    assert compare(daemon.goal, running, Means()) == compare(daemon.goal, running, None) == Nothing()
 
 
 @settings(max_examples=200)

@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosterd.errors import MembersFileError
+from rosterd.generation import digest_of_desired, digest_of_running
 from rosterd.model import (
     AdminState,
+    Backend,
+    Desired,
     Member,
     MemberRecord,
     Nothing,
@@ -31,12 +34,13 @@ from rosterd.model import (
 )
 from rosterd.parse import printable
 from rosterd.policy import View, decide
-from rosterd.report import LastReload, Report, digest_of_servers, members_json, plan_json, records_of, status_json
+from rosterd.report import LastReload, Report, members_json, plan_json, records_of, status_json
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import EVERYBODY, hostile_text, record, table_of
 
 NODES = ServiceSettings(name="nodes")
+DESIRED = Desired("digest", (Backend("nodes", ()),), "text")
 EARLY = Report(
     version="1.2.3",
     pid=4711,
@@ -46,8 +50,12 @@ EARLY = Report(
     table=EMPTY,
     decision=None,
     plan=None,
-    structure="",
+    desired=None,
+    desired_since=90.0,
+    on_disk=None,
+    on_disk_since=90.0,
     running=None,
+    running_since=90.0,
     health_score=0,
     own_address=None,
     agent_since=90.0,
@@ -60,6 +68,7 @@ EARLY = Report(
     departed={},
     penalties={},
     flap_half_life_s=30.0,
+    services=(NODES,),
     reloads=0,
     reloads_failed=0,
     last_reload=None,
@@ -90,7 +99,10 @@ def at_work() -> Report:
         table=table,
         decision=decision,
         plan=Nothing(),
-        structure="digest",
+        desired=DESIRED,
+        desired_since=95.0,
+        on_disk=DESIRED,
+        on_disk_since=97.5,
         running=Running("2.6.12", 99, "digest", {"nodes": {"web-1": seen}}, {}),
         agent_error="",
         agent_since=91.5,
@@ -133,7 +145,7 @@ class TestStatus:
                 "version": "2.6.12",
                 "pid": 99,
                 "structure": "digest",
-                "servers_digest": digest_of_servers(at_work().running),  # type: ignore[arg-type]
+                "servers_digest": digest_of_running(at_work().running),  # type: ignore[arg-type]
             },
             "services": [
                 {
@@ -173,6 +185,15 @@ class TestStatus:
             "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
             "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},
             "file": {"level": True},
+            "generations": {
+                "desired": {"structure": "digest", "servers_digest": digest_of_desired(DESIRED), "age_s": 5.0},
+                "file": {"structure": "digest", "servers_digest": digest_of_desired(DESIRED), "age_s": 2.5},
+                "running": {
+                    "structure": "digest",
+                    "servers_digest": digest_of_running(at_work().running),  # type: ignore[arg-type]
+                    "age_s": 10.0,
+                },
+            },
             "blueprint": {"structure": "digest", "error": ""},
             "action_error": "",
             "reloads": 3,
@@ -407,23 +428,3 @@ class TestRecordsOf:
         except MembersFileError:
             return
         assert all(isinstance(record, MemberRecord) for record in records)
-
-
-def test_the_digest_of_servers() -> None:
-    """Two balancers that serve the same have the same, whatever the order and the health; any difference shows."""
-    one = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
-    two = replace(one, name="web-2", address=None)
-
-    def digest(*servers: RunningServer, service: str = "nodes") -> str:
-        return digest_of_servers(Running("3.0", 7, "x", {service: {each.name: each for each in servers}}, {}))
-
-    assert digest(one, two) == digest(two, replace(one, up=True, id=5, checked=False))
-    changed = [
-        replace(one, port=1),
-        replace(one, weight=1),
-        replace(one, state=AdminState.MAINT),
-        replace(one, address=IPv4Address("10.0.0.2")),
-    ]
-    others = [digest(one), digest(one, two, service="cache"), *(digest(two, other) for other in changed)]
-    assert digest(one, two) not in others
-    assert len(set(others)) == len(others)

@@ -114,9 +114,16 @@ class TestLife:
     @pytest.mark.parametrize("status", ["leaving", "left"])
     def test_who_vanishes_after_it_left_was_reaped(self, status: str) -> None:
         """It is forgotten at once, and the change says what it was."""
-        table, changes = step(table_of(record("web-1", status=status)), 3.0)
+        table, changes = step(table_of(record("web-1", status=status)), 3.0, served=())
         assert table == EMPTY
         assert changes == (Change(Transition.REAPED, "web-1", "web-1", f"was {status}"),)
+
+    @pytest.mark.parametrize("status", ["leaving", "left"])
+    def test_who_left_and_serves_on_is_remembered(self, status: str) -> None:
+        """The last one that answers: that it said goodbye counts for as long as it is served."""
+        before = table_of(record("web-1", status=status))
+        assert step(before, 3.0) == (before, ())
+        assert step(before, 4.0, served=())[0] == EMPTY
 
     def test_who_vanishes_after_it_failed_is_kept_while_it_is_served(self) -> None:
         """The agent may just have been restarted. The clock of the failure runs on, also when it is listed again."""
@@ -381,9 +388,9 @@ class TableMachine(RuleBasedStateMachine):
                 said = Status(self.cluster[name].status.decode())
                 runs_on = said is status or (status, said) == (Status.UNSEEN, Status.FAILED)
                 self.model[name] = (said, since if runs_on else self.now)
-            elif name not in self.served or status in (Status.LEAVING, Status.LEFT):
+            elif name not in self.served:
                 del self.model[name]
-            elif status is not Status.UNSEEN:
+            elif status not in (Status.LEAVING, Status.LEFT, Status.UNSEEN):
                 self.model[name] = (Status.UNSEEN, self.now if status is Status.ALIVE else since)
 
     @invariant()

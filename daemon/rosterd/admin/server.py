@@ -2,8 +2,10 @@
 
     /healthz      200 while the daemon answers
     /readyz       200 once a first complete state is in force and both sides answer, else 503 with the reasons
+    /metrics      numbers, for Prometheus (metrics.py)
     /v1/status    everything worth knowing, as JSON
     /v1/members   the member table, as JSON
+    /v1/events    what happened: a list, or a stream that goes on (events.py)
 
 Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request and holds nothing
 itself.
@@ -13,15 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 
 from rosterd import __version__
+from rosterd.admin.events import EventSource
+from rosterd.admin.insight import Insight
+from rosterd.admin.metrics import Figures, exposition
 from rosterd.errors import AdminAddressTaken
-from rosterd.report import Report, members_json, status_json
+from rosterd.report import members_json, status_json
 from rosterd.settings import UNIX_PREFIX, split_host_port
 
 MARK = "X-Rosterd-Version"
@@ -32,8 +37,10 @@ async def _sign(_: web.Request, response: web.StreamResponse) -> None:
     response.headers[MARK] = __version__
 
 
-def application(report: Callable[[], Report]) -> web.Application:
-    """The routes, over a function that makes a report."""
+def application(insight: Insight) -> web.Application:
+    """The routes."""
+    report = insight.report
+    source = EventSource(insight.history)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -51,23 +58,31 @@ def application(report: Callable[[], Report]) -> web.Application:
     async def members(_: web.Request) -> web.Response:
         return web.json_response(members_json(report()))
 
+    async def metrics(request: web.Request) -> web.Response:
+        figures = Figures(insight.metrics, report(), await insight.old_workers())
+        text, content_type = exposition(figures, request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type})
+
     app = web.Application()
     app.on_response_prepare.append(_sign)
+    app.on_shutdown.append(source.close)
     app.add_routes(
         [
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
             web.get("/v1/status", status),
             web.get("/v1/members", members),
+            web.get("/v1/events", source.get),
         ]
     )
     return app
 
 
 @asynccontextmanager
-async def serving(listen: str, report: Callable[[], Report]) -> AsyncIterator[None]:
+async def serving(listen: str, insight: Insight) -> AsyncIterator[None]:
     """Serve at `listen` (host:port or unix:PATH) until the context is left; AdminAddressTaken when that cannot be."""
-    runner = web.AppRunner(application(report), access_log=None, handle_signals=False)
+    runner = web.AppRunner(application(insight), access_log=None, handle_signals=False)
     await runner.setup()
     try:
         await _start(runner, listen)

@@ -12,8 +12,6 @@ The parts: `values` (the kinds of value), `sections` (the keys), `load` (file an
 """
 
 from rosterd.settings.load import (
-    DEFAULT_FILE,
-    FILE_VARIABLE,
     NEEDS_RESTART,
     changed_keys,
     keep_what_needs_restart,
@@ -35,9 +33,7 @@ from rosterd.settings.sections import (
 from rosterd.settings.values import UNIX_PREFIX, bind_endpoints, split_host_port
 
 __all__ = [
-    "DEFAULT_FILE",
     "ENV_PREFIX",
-    "FILE_VARIABLE",
     "NEEDS_RESTART",
     "UNIX_PREFIX",
     "AdminSettings",

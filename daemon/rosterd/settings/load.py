@@ -15,12 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as EnvironmentUnreadable
 
 from rosterd.errors import SettingsError
+from rosterd.places import SETTINGS_VARIABLE
 from rosterd.settings.sections import ENV_PREFIX, Settings
-
-FILE_VARIABLE = "ROSTERD_SETTINGS"
-"""Names the settings file, for commands; the one variable that is no key."""
-
-DEFAULT_FILE = Path("/etc/rosterd/rosterd.toml")
 
 NEEDS_RESTART = frozenset(
     {
@@ -107,7 +103,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _unknown_variables() -> Iterator[str]:
     """Variables that look like ours but name no section; the library would pass over them in silence."""
     for variable in sorted(os.environ):
-        if not variable.startswith(ENV_PREFIX) or variable == FILE_VARIABLE:
+        if not variable.startswith(ENV_PREFIX) or variable == SETTINGS_VARIABLE:
             continue
         section, nested, _ = variable.removeprefix(ENV_PREFIX).partition("__")
         if section.lower() not in Settings.model_fields:

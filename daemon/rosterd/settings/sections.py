@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rosterd.model import Address
+from rosterd.places import ETC, RUN, STATE
 from rosterd.settings.values import (
     FilePath,
     HostName,
@@ -95,13 +96,11 @@ class ProxySettings(_Section):
         return None if value == "" else value
 
     binary: str = Field("haproxy", min_length=1, description="The haproxy program, by name or path")
-    config_file: FilePath = Field(Path("/var/lib/rosterd/haproxy.cfg"), description="The file that rosterd writes")
-    template_file: FilePath = Field(Path("/etc/rosterd/haproxy.cfg.j2"), description="The template")
-    state_dir: Path = Field(
-        Path("/var/lib/rosterd"), description="Where the last good configuration and template are kept"
-    )
-    master_socket: FilePath = Field(Path("/run/rosterd/master.sock"), description="HAProxy's master socket (-S)")
-    runtime_socket: SocketPath = Field(Path("/run/rosterd/haproxy.sock"), description="HAProxy's runtime socket")
+    config_file: FilePath = Field(STATE / "haproxy.cfg", description="The file that rosterd writes")
+    template_file: FilePath = Field(ETC / "haproxy.cfg.j2", description="The template")
+    state_dir: Path = Field(STATE, description="Where the last good configuration and template are kept")
+    master_socket: FilePath = Field(RUN / "master.sock", description="HAProxy's master socket (-S)")
+    runtime_socket: SocketPath = Field(RUN / "haproxy.sock", description="HAProxy's runtime socket")
     user: Word | None = Field(None, description="The user that HAProxy becomes when it is started by root")
     group: Word | None = Field(None, description="The group that HAProxy becomes; it also owns the runtime socket")
     http_bind: Word = Field(":80", description="Where traffic comes in: [address]:port, several with commas")
@@ -254,6 +253,13 @@ class ServiceSettings(_Section):
     check: CheckSettings = CheckSettings()
     port: int = Field(3000, ge=1, le=65535, description="Where servers listen unless their tag says otherwise")
     weight: int = Field(100, ge=0, le=256, description="Their weight unless their tag says otherwise")
+    least_servers: int = Field(
+        1,
+        ge=0,
+        le=10_000,
+        description="No server is removed because its hold is over while fewer than so many others answer; with 0, nor "
+        "does who has left go on while nobody else answers",
+    )
 
     def matches(self, tags: Mapping[str, str]) -> bool:
         """Whether a member with these tags serves here."""

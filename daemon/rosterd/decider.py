@@ -1,0 +1,128 @@
+"""What should be, from turn to turn: the newest decision, and what is remembered of the ones before.
+
+Between the pure `policy` and the loop: it owns who is served, what was decided and rendered last, and whether an
+operator has overridden the guard. Rules:
+
+- The last outcome is taken again while nothing that it depends on has changed.
+- Only what is decided by proven settings is remembered. A draft may be refused, and then nothing may have been
+  forgotten for it.
+- A daemon that starts beside a running HAProxy inherits its servers, so that none of them vanishes for want of news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from rosterd.blueprint import Blueprint, Drafts
+from rosterd.errors import TemplateError
+from rosterd.journal import tell_decision
+from rosterd.model import AdminState, Running
+from rosterd.observed import Observed
+from rosterd.outcome import Outcome
+from rosterd.policy import Decision, Lines, View, inherited_lines
+
+log = structlog.get_logger(__name__)
+
+
+class Decider:
+    """Decides who serves, and renders it."""
+
+    def __init__(self, *, observed: Observed, drafts: Drafts, now: float) -> None:
+        """Wire it up; nothing is decided yet."""
+        self.decision: Decision | None = None
+        """The newest decision by proven settings; None before the first."""
+        self.outcome: Outcome | None = None
+        """What was decided and rendered last, be it proven or a draft's; None before the first."""
+        self.desired_since = now
+        """Since when the same is desired."""
+        self.served: Lines = {}
+        """The server lines of the last decision; at start those that HAProxy runs."""
+        self.has_inherited = False
+        self._observed = observed
+        self._drafts = drafts
+        self._stand_in: Outcome | None = None
+        self._guard_overridden = False
+
+    @property
+    def served_names(self) -> frozenset[str]:
+        """The names of all servers that are served."""
+        return _names(self.served)
+
+    @property
+    def by_hand(self) -> Mapping[tuple[str, str], AdminState]:
+        """What was set by hand. Who only reloads cannot put a new worker into a drain: it ends with the worker."""
+        at_run_time = self._drafts.good_or_only.settings.proxy.apply == "runtime"
+        return self._observed.by_hand if at_run_time else self._observed.seen_by_hand
+
+    def override_guard(self) -> None:
+        """Let held servers go by their own rules although the guard is engaged, until that is over."""
+        self._guard_overridden = True
+
+    def inherit(self, running: Running, now: float) -> None:
+        """Start from the servers that HAProxy already runs; once."""
+        if self.has_inherited:
+            return
+        self.has_inherited = True
+        services = {
+            service.name: service
+            for blueprint in (self._drafts.newest, self._drafts.good_or_only)
+            for service in blueprint.settings.services
+        }
+        found = inherited_lines(running, services.values())
+        merged = {name: {**lines, **self.served.get(name, {})} for name, lines in found.items()}
+        self.served = {**self.served, **merged}
+        names = _names(found)
+        self._observed.inherit(names, now)
+        log.info("servers.inherited", servers=len(names), pid=running.pid)
+
+    def decide(self, blueprint: Blueprint, now: float) -> Outcome:
+        """What should be by `blueprint`; TemplateError when its template fails with these servers."""
+        observed, last = self._observed, self.outcome
+        waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
+        view = View(
+            self.served,
+            observed.answering,
+            observed.health_score,
+            not observed.agent.error,
+            self.by_hand,
+            waiting,
+            blueprint.settings.listens_at(observed.own_address),
+            self._guard_overridden,
+        )
+        if last is not None and last.is_still_right(observed.table, blueprint, view, now):
+            return last
+        outcome = self.outcome = Outcome.of(observed.table, blueprint, view, now, last)
+        if last is None or outcome.desired != last.desired:
+            self.desired_since = now
+        return outcome
+
+    def proven(self, outcome: Outcome, now: float) -> Outcome | None:
+        """What should be by the last good settings and template; None when these servers cannot be rendered so."""
+        if not self._drafts.is_on_trial(outcome.blueprint):
+            return outcome
+        good, last = self._drafts.good_or_only, self._stand_in
+        view = replace(outcome.view, own=good.settings.listens_at(self._observed.own_address))
+        if last is not None and last.is_still_right(outcome.table, good, view, now):
+            return last
+        try:
+            self._stand_in = Outcome.of(outcome.table, good, view, now, last)
+        except TemplateError:
+            self._stand_in = None
+        return self._stand_in
+
+    def commit(self, decision: Decision) -> None:
+        """Remember a decision by proven settings."""
+        if decision is self.decision:
+            return
+        tell_decision(self.decision, decision)
+        # It was said of this time only.
+        self._guard_overridden = self._guard_overridden and decision.guard_overridden != ""
+        self.decision = decision
+        self.served = decision.lines
+
+
+def _names(lines: Lines) -> frozenset[str]:
+    return frozenset(name for servers in lines.values() for name in servers)

@@ -1,0 +1,45 @@
+"""What HAProxy runs, as it tells itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rosterd.model.member import Address, AdminState
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """One server as HAProxy runs it. Source: `show servers state`.
+
+    `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in, `checked`
+    whether they have spoken yet, or there is none to wait for, `checking` whether one is under way. `check_off` says
+    that it has a check that is not switched on: by an addition that was cut short, or by hand.
+    """
+
+    name: str
+    id: int
+    address: Address | None
+    port: int
+    weight: int
+    state: AdminState
+    up: bool
+    checked: bool
+    checking: bool = False
+    check_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What HAProxy really serves. Source: `show info`, `show servers state` and `show stat` on the runtime socket.
+
+    `structure` is the digest that the running configuration carries in its description, empty when it has none.
+    `pid` is the worker's. `sessions` is how many requests are under way to a (service, server); empty when that was
+    not asked.
+    """
+
+    version: str
+    pid: int
+    structure: str
+    backends: Mapping[str, Mapping[str, RunningServer]]
+    sessions: Mapping[tuple[str, str], int]

@@ -1,0 +1,58 @@
+"""What policy looks at besides the member table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rosterd.model import Address, AdminState, Running, Server
+from rosterd.settings import ServiceSettings
+
+Lines = Mapping[str, Mapping[str, Server]]
+"""Server lines by service and server name."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What policy looks at besides the table.
+
+    `served` are the lines of the last decision (at start: what HAProxy runs), `answering` whether the health check of
+    a (service, server) passes, absent where that is not known or has not spoken yet, `health_score` the local agent's,
+    0 to 7, `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a
+    (service, server) on HAProxy, `waiting` until when a member that flaps is to stay outside, `own` where the balancer
+    itself listens, and `guard_overridden` whether an operator has said that the guard is wrong this time.
+    """
+
+    served: Lines
+    answering: Mapping[tuple[str, str], bool]
+    health_score: int
+    agent_answers: bool = True
+    by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
+    waiting: Mapping[str, float] = field(default_factory=dict)
+    own: frozenset[tuple[Address, int]] = frozenset()
+    guard_overridden: bool = False
+
+
+def inherited_lines(running: Running, services: Iterable[ServiceSettings]) -> Lines:
+    """The server lines that HAProxy runs already, as the first decision's `View.served`."""
+    return {
+        service.name: {
+            server.name: Server(server.name, server.id, server.address, server.port, server.weight, server.state)
+            for server in running.backends.get(service.name, {}).values()
+            if server.address is not None
+        }
+        for service in services
+    }
+
+
+def answers_in(running: Running) -> Mapping[tuple[str, str], bool]:
+    """Whether the health check of each (service, server) passes, as `View.answering`.
+
+    A server that HAProxy takes to be up before its check has spoken is not known to answer.
+    """
+    return {
+        (service, server.name): server.up
+        for service, servers in running.backends.items()
+        for server in servers.values()
+        if server.checked or not server.up
+    }

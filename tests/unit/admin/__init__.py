@@ -1,0 +1,1 @@
+"""Tests of the admin interface, over real HTTP on loopback."""
