@@ -127,7 +127,7 @@ class LocalCluster:
         require_node_programs()
 
     def add_balancer(self, name: str = "balancer") -> Node:
-        """Start a balancer with a template of its own."""
+        """Start a balancer with a template and settings of its own."""
         node = self.register(Kind.BALANCER, name)
         self.start(node)
         return node
@@ -158,6 +158,7 @@ class LocalCluster:
             node.logs.mkdir(parents=True)
             if kind is Kind.BALANCER:
                 shutil.copyfile(HOME / "haproxy" / "haproxy.cfg.j2", node.template)
+                shutil.copyfile(HOME / "haproxy" / "rosterd.toml", node.settings)
             self._record(node, session=None)
             return node
 

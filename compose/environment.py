@@ -64,7 +64,7 @@ def _balancer(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
     return {
         "SERF_ROLE": "balancer",
         "NODE_PARTS": str(HOME / "compose" / "node" / "receiver.conf"),
-        "ROSTERD_SETTINGS": str(HOME / "haproxy" / "rosterd.toml"),
+        "ROSTERD_SETTINGS": str(node.settings),
         "ROSTERD_SERF__RPC_ADDRESS": f"{node.address}:{ports.rpc}",
         "ROSTERD_SERF__AUTH_KEY_FILE": str(files.secret("rpc_auth")),
         "ROSTERD_PROXY__CONFIG_FILE": str(node.directory / "haproxy.cfg"),

@@ -49,6 +49,11 @@ class Node:
         return self.directory / "haproxy.cfg.j2"
 
     @property
+    def settings(self) -> Path:
+        """A balancer's own copy of the settings, to be edited."""
+        return self.directory / "rosterd.toml"
+
+    @property
     def master_socket(self) -> Path:
         """Where a balancer's HAProxy master takes commands."""
         return self.directory / "master.sock"

@@ -3,7 +3,8 @@
 - `docs/settings.md`, from the settings classes;
 - `docs/metrics.md`, from the metrics themselves;
 - the diagram of the Serf session in `docs/design.md`, from its transition table;
-- the results in `docs/bench.md`, from `docs/bench/results.json`.
+- the results in `docs/bench.md`, from `docs/bench/results.json`;
+- the templates in `examples/`, from the shipped one and the edits that `docs/template.md` shows.
 
 `tests/unit/test_docs.py` holds both equal to the code. What a person has to explain is not made here.
 """
@@ -23,8 +24,15 @@ from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
 from tests.bench import page
 from tests.unit.test_report import at_work
+from tests.markdown import Page
 
-DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+TREE: Final = Path(__file__).resolve().parents[1]
+DOCS: Final = TREE / "docs"
+TEMPLATE: Final = TREE / "haproxy" / "haproxy.cfg.j2"
+GUIDE: Final = DOCS / "template.md"
+EXAMPLES: Final = {"tls": "tls", "sticky": "sticky-sessions"}
+"""The examples with a template of their own, each with the chapter of the guide that says what is different in it."""
+
 DIAGRAM: Final = re.compile(
     r"(?<=<!-- session diagram: begin)([^\n]*-->\n).*?(?=<!-- session diagram: end -->)", re.DOTALL
 )
@@ -113,7 +121,7 @@ def _services(classes: Mapping[str, Schema]) -> str:
     lines = [
         "## `[[services]]`",
         "",
-        f"{service['description']} The first one is the default. An edit needs no restart.",
+        f"{service['description']} The first one with mode `http` is the default. An edit needs no restart.",
         "",
         """As a variable, all of them: `ROSTERD_SERVICES='[{"name": "nodes", "match": {"role": "backend"}}]'`.""",
         "",
@@ -216,6 +224,30 @@ def session_diagram() -> str:
     return "\n".join([*lines, "```", ""])
 
 
+def template_with(chapter: str) -> str:
+    """The shipped template with all edits that a chapter of the guide shows, each a block of the language `diff`."""
+    edits = [block.text for block in Page(GUIDE).blocks if block.language == "diff" and block.anchor == chapter]
+    if not edits:
+        raise ValueError(f"{GUIDE}: the chapter {chapter} shows no edit")
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for edit in edits:
+        text = _edited(text, edit)
+    return text
+
+
+def _edited(text: str, edit: str) -> str:
+    """The text with one edit: lines that begin with a blank or `-` are there, those with a blank or `+` are to be.
+
+    ValueError when the lines are not there, or more than once.
+    """
+    lines = edit.splitlines(keepends=True)
+    before = "".join(line[1:] for line in lines if line[0] in " -")
+    after = "".join(line[1:] for line in lines if line[0] in " +")
+    if text.count(f"\n{before}") != 1:
+        raise ValueError(f"{TEMPLATE} does not have these lines once:\n{before}")
+    return text.replace(f"\n{before}", f"\n{after}")
+
+
 def documents() -> Mapping[Path, str]:
     """What each document should hold."""
     design, bench = DOCS / "design.md", DOCS / "bench.md"
@@ -224,6 +256,7 @@ def documents() -> Mapping[Path, str]:
         DOCS / "metrics.md": metrics_page(),
         design: _with(design, DIAGRAM, session_diagram()),
         bench: _with(bench, RESULTS, page.section()),
+        **{TREE / "examples" / name / TEMPLATE.name: template_with(chapter) for name, chapter in EXAMPLES.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Reads what the documentation tests need out of a Markdown page: links, headings, tables, code."""
+"""Reads what the documentation tests need out of a Markdown page: links, headings, tables, code, code blocks."""
 
 import re
 from collections.abc import Iterator
@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Final
 
 _FENCED: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_BLOCK: Final = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _INLINE: Final = re.compile(r"`([^`\n]+)`")
 _LINK: Final = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CELL_BORDER: Final = re.compile(r"(?<!\\)\|")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: the language behind its fence, its text, and the anchor of the heading that it stands below."""
+
+    language: str
+    text: str
+    anchor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +47,16 @@ class Page:
     @property
     def anchors(self) -> frozenset[str]:
         """What a link to a heading of this page may have behind `#`, by GitHub's rule."""
-        headings = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(self.prose))
-        return frozenset(heading.strip().replace(" ", "-") for heading in headings)
+        return frozenset(_anchor(heading) for heading in _HEADING.findall(self.prose))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All fenced blocks, in their order."""
+        text = self.text
+        return tuple(
+            Block(found["language"], found["text"], _last_anchor(_FENCED.sub("", text[: found.start()])))
+            for found in _BLOCK.finditer(text)
+        )
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -57,6 +75,15 @@ class Page:
                 columns = cells
             elif columns[0] == first_column and not set(cells[0]) <= {"-"}:
                 yield dict(zip(columns, cells, strict=True))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def _last_anchor(prose: str) -> str:
+    headings = _HEADING.findall(prose)
+    return _anchor(headings[-1]) if headings else ""
 
 
 def spans(cell: str) -> tuple[str, ...]:

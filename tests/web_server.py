@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from tests.loopback import free_address, free_port
 
@@ -21,18 +22,20 @@ _START_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WebServer:
-    """A web server that runs at `address:port`."""
+    """A web server that runs at `address:port`; or another server, whose program a subclass names."""
+
+    program: ClassVar[str] = "tests.web_server"
 
     address: str
     port: int
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, address: str | None = None, port: int = 0) -> WebServer:
+    def start(cls, address: str | None = None, port: int = 0) -> Self:
         """Start one and return when it accepts; at a free port, unless one is given."""
         address = address or free_address()
         port = port or free_port(address)
-        process = subprocess.Popen([sys.executable, "-m", "tests.web_server", address, str(port)])
+        process = subprocess.Popen([sys.executable, "-m", cls.program, address, str(port)])
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             try:
@@ -43,7 +46,7 @@ class WebServer:
                 return cls(address, port, process)
         process.kill()
         process.wait()
-        raise RuntimeError(f"no web server at {address}:{port}")
+        raise RuntimeError(f"no {cls.program} at {address}:{port}")
 
     def kill(self) -> None:
         """End it at once, as a crash would; twice is fine."""

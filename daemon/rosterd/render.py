@@ -52,6 +52,8 @@ class ServiceView:
     """A service as the template sees it: its settings, and the servers that were decided."""
 
     name: str
+    mode: str
+    bind: str | None
     balance: str
     hosts: tuple[str, ...]
     server_maxconn: int | None
@@ -129,6 +131,8 @@ def _passes_on(structure: str, text: str) -> bool:
 def _view(service: ServiceSettings, servers: Mapping[str, tuple[Server, ...]]) -> ServiceView:
     return ServiceView(
         name=service.name,
+        mode=service.mode,
+        bind=service.bind,
         balance=service.balance,
         hosts=service.hosts,
         server_maxconn=service.server_maxconn,

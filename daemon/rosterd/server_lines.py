@@ -50,6 +50,9 @@ _DEFAULTS = {"pool-max-conn": "-1", "pool-purge-delay": "5s"}
 """Options for which a command has another default than the file: without these, HAProxy 2.6 keeps no idle connection to
 a server that was added at run time, and each request opens one."""
 
+_ELSEWHERE = frozenset({"check-ssl", "no-check-ssl", "no-ssl", "port", "addr"})
+"""Where one of these stands, the checks of a server that speaks TLS do not speak it for that reason alone."""
+
 _DYNAMIC_BALANCE = frozenset({"roundrobin", "leastconn", "first", "random"})
 _STATIC_BALANCE = frozenset({"static-rr"})
 
@@ -98,7 +101,7 @@ class ServerLines:
             return Addition((), "its line has quotes or escapes")
         # server NAME ENDPOINT option ...
         words = list(_without_own([*defaults, *line.split()[3:]]))
-        options = (*words, *(word for pair in _DEFAULTS.items() if pair[0] not in words for word in pair))
+        options = (*words, *_implied(words))
         return Addition(options, self._option_obstacle(options))
 
     def _option_obstacle(self, options: Sequence[str]) -> str:
@@ -110,6 +113,16 @@ class ServerLines:
             if not _SAFE_WORD.fullmatch(word):
                 return f"{word!r} cannot be said at run time"
         return ""
+
+
+def _implied(words: Sequence[str]) -> Iterator[str]:
+    """What the file means without saying it, and a command does not mean."""
+    for option, value in _DEFAULTS.items():
+        if option not in words:
+            yield from (option, value)
+    # HAProxy 2.6 checks a server that was added at run time without TLS, although it speaks nothing else.
+    if "ssl" in words and "check" in words and _ELSEWHERE.isdisjoint(words):
+        yield "check-ssl"
 
 
 def bind_lines(text: str) -> tuple[tuple[int, str], ...]:

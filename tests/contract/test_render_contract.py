@@ -1,12 +1,20 @@
-"""The real HAProxy takes what is rendered."""
+"""The real HAProxy takes what is rendered, also with each edit that the template guide shows."""
 
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from rosterd.render import compile_template, render
+from rosterd.settings import ProxySettings, ServiceSettings
+from tests.certificate import Certificate
 from tests.fixtures.render.record import CASES, FOLDER, TREE
+from tests.generated_docs import GUIDE, template_with
+from tests.markdown import Page
+
+CHAPTERS = sorted({block.anchor for block in Page(GUIDE).blocks if block.language == "diff"})
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -15,3 +23,20 @@ def test_haproxy_accepts_each_golden_file(case: str) -> None:
     command = ["haproxy", "-c", "-f", str(FOLDER / f"{case}.cfg")]
     result = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_haproxy_accepts_each_edit_that_the_guide_shows(chapter: str, tmp_path: Path) -> None:
+    """With services of both modes: the lines are those of the shipped template, and what comes out is valid."""
+    (tmp_path / "tls").mkdir()
+    bundle = Certificate.make(tmp_path, "site.example", "127.0.0.1").bundle
+    (tmp_path / "tls" / "site.pem").write_text(bundle, encoding="ascii")
+    proxy = ProxySettings(
+        http_bind=":80,:443", template_file=tmp_path / "haproxy.cfg.j2", runtime_socket=tmp_path / "haproxy.sock"
+    )
+    services = (ServiceSettings(name="nodes"), ServiceSettings(name="postgres", mode="tcp", bind=":5432"))
+    text = render(compile_template(template_with(chapter), chapter), "s", proxy, services, ())
+    (tmp_path / "haproxy.cfg").write_text(text, encoding="utf-8")
+    command = ["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from rosterd.render import compile_template, render
 from rosterd.server_lines import MOST_OPTIONS, ServerLines
 from rosterd.settings import ProxySettings, ServiceSettings
 from tests.balancer import TEMPLATE
+from tests.certificate import Certificate
 from tests.haproxy_fake import HAProxyFake, Mood
 from tests.haproxy_process import HAProxyProcess, running_haproxy
 from tests.loopback import free_address
@@ -375,6 +377,32 @@ class TestSameAsInTheFile:
         assert connects.keys() == {"web", "added"}
         assert max(connects.values()) < 5, connects
 
+    async def test_checks_speak_tls_where_the_traffic_does(self, tmp_path: Path) -> None:
+        """A server that answers nothing but TLS is up in both cases, and answers."""
+        certificate = Certificate.make(tmp_path, "web.example", "127.0.0.1")
+        servers = [await tls_server(certificate) for _ in range(2)]
+        address, port = servers[1].sockets[0].getsockname()
+        lines = [
+            "option httpchk HEAD /",
+            "default-server check inter 1s",
+            f"default-server ssl verify required ca-file {certificate.certificate} verifyhost web.example",
+            "server web {}:{} id 7".format(*servers[0].sockets[0].getsockname()),
+        ]
+        with running_haproxy(tmp_path, *lines) as haproxy:
+            await eventually(partial(is_up, haproxy, "web"))
+            text = haproxy.text("first", *lines, f"server added {address}:{port} id 8")
+            version = (await observe(runtime_of(haproxy))).version
+            options = ServerLines(text, version).addition("nodes", "added").options
+            server = replace(server_at(address, port, "added"), id=8)
+            assert await told(haproxy, AddServer("nodes", server, options)) == [Done()]
+            await eventually(partial(is_up, haproxy, "added"))
+            assert await told(haproxy, SetWeight("nodes", "added", 1), SetWeight("nodes", "web", 0)) == [Done(), Done()]
+            with contextlib.closing(http.client.HTTPConnection(haproxy.address, haproxy.port, timeout=5)) as client:
+                await asyncio.to_thread(client.request, "GET", "/")
+                assert (await asyncio.to_thread(client.getresponse)).status == 204
+        for each in servers:
+            each.close()
+
     def proxy(self, haproxy: HAProxyProcess) -> ProxySettings:
         """Return the settings of the template's head."""
         return ProxySettings(
@@ -394,6 +422,25 @@ class TestSameAsInTheFile:
         fields = {f"stat {key}": value for key, value in stat.items() if key and key not in self.COUNTERS}
         past = {"srv_time_since_last_change", "srv_check_health", "srv_op_state"}
         return fields | {f"state {key}": value for key, value in state.items() if key not in past}
+
+
+async def tls_server(certificate: Certificate) -> asyncio.Server:
+    """Start a server that answers each request with 204, over TLS alone."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+                await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(answer, free_address(), 0, ssl=certificate.server_context())
+
+
+async def is_up(haproxy: Subject, name: str) -> bool:
+    """Whether a server has passed its check."""
+    found = await server_of(haproxy, name)
+    return found is not None and found.checked and found.up
 
 
 # --- a request that takes its time ------------------------------------------------------------------------------

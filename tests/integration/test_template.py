@@ -32,6 +32,8 @@ HAPROXY = Path(__file__).parents[2] / "haproxy"
 TEMPLATE = HAPROXY / "haproxy.cfg.j2"
 STRUCTURE = "0123456789abcdef"
 NODES = ServiceSettings(name="nodes")
+ANY_TEXT = "\U0001f980" * 200 + "\x00\r\n\"' #\\${HOME}\tbackend evil\n  server"
+"""Of which nothing may become a word of the configuration."""
 
 
 class Balancer:
@@ -108,7 +110,12 @@ async def test_the_text_passes_without_a_warning(balancer: Balancer, tmp_path: P
     path = tmp_path / "checked.cfg"
     path.write_text(balancer.text(), encoding="utf-8")
     assert await check(BINARY, path, 10.0) == ()
-    balancer.services = (NODES, ServiceSettings(name="api", hosts=("a.example", "b.example"), server_maxconn=10))
+    balancer.services = (
+        NODES,
+        ServiceSettings(name="api", hosts=("a.example", "b.example"), server_maxconn=10),
+        ServiceSettings(name="db", mode="tcp", bind=":5432", server_maxconn=10),
+        ServiceSettings(name="cache", mode="tcp", bind=":6379", check=CheckSettings(send=ANY_TEXT, expect=ANY_TEXT)),
+    )
     balancer.proxy = balancer.proxy.model_copy(update={"maxconn": 100, "group": "daemon", "retry": "all"})
     path.write_text(balancer.text(*kinds, replace(server, name="c", id=3, state=AdminState.MAINT)), encoding="utf-8")
     assert await check(BINARY, path, 10.0) == ()

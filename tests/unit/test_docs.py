@@ -23,7 +23,12 @@ from tests.markdown import Page, spans
 TREE = Path(__file__).resolve().parents[2]
 DAEMON = TREE / "daemon" / "rosterd"
 README = Page(TREE / "README.md")
-PAGES = [README, Page(TREE / "CHANGELOG.md"), *(Page(path) for path in sorted((TREE / "docs").rglob("*.md")))]
+FOLDERS = (TREE / "docs", TREE / "examples")
+PAGES = [
+    README,
+    Page(TREE / "CHANGELOG.md"),
+    *(Page(path) for folder in FOLDERS for path in sorted(folder.rglob("*.md"))),
+]
 ANSWER_IS_NO, WRONG_USAGE = 1, 2
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.path.relative_to(TREE)))
@@ -37,9 +42,9 @@ def docs(name: str) -> Page:
 # --- what is made from code -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(TREE)))
 def test_generated_documents_are_up_to_date(path: Path) -> None:
-    """The settings page and the session diagram are what the code gives; `python -m tests.generated_docs` renews."""
+    """What is made from code is what the code gives; `python -m tests.generated_docs` renews it."""
     assert path.read_text(encoding="utf-8") == documents()[path]
 
 

@@ -51,7 +51,8 @@ class TestGolden:
         assert all(len(digest) == 16 for digest in digests.values())
         same = {digests[case] for case in ("lab", "no_servers", "every_tag", "only_who_may_serve")}
         assert len(same) == 1
-        assert len({*same, digests["two_services"], digests["every_setting"]}) == 3
+        others = ("two_services", "every_setting", "tcp_services", "only_tcp")
+        assert len({*same, *(digests[case] for case in others)}) == 5
 
 
 class TestShipped:
@@ -214,6 +215,7 @@ class TestDigest:
             {"server_maxconn": 7},
             {"check": CheckSettings(path="/health")},
             {"name": "other"},
+            {"mode": "tcp", "bind": ":1"},
         ],
     )
     def test_so_does_an_option_of_a_service(self, shipped: Template, changed: dict[str, object]) -> None:

@@ -35,6 +35,23 @@ class TestOptions:
         """Stands, and is not said twice."""
         assert addition("server web 10.0.0.1:80 pool-max-conn 5").options == ("pool-max-conn", "5", *DEFAULTS[2:])
 
+    @pytest.mark.parametrize(
+        ("line", "is_implied"),
+        [
+            ("check ssl verify none", True),
+            ("ssl verify none", False),
+            ("check", False),
+            ("check ssl no-check-ssl", False),
+            ("check ssl port 80", False),
+            ("check ssl check-ssl", False),
+            ("check ssl no-ssl", False),
+        ],
+    )
+    def test_checks_speak_tls_as_the_traffic_does(self, line: str, is_implied: bool) -> None:  # noqa: FBT001  a parameter of the test
+        """The file means it where nothing else is said; a command has to say it."""
+        options = addition(f"default-server {line}", "server web 10.0.0.1:80").options
+        assert options == (*line.split(), *DEFAULTS, *(["check-ssl"] if is_implied else []))
+
     def test_defaults_of_the_section_before(self) -> None:
         """A backend starts from the last `defaults`, or from the one that it names."""
         before = "defaults one\n default-server check\ndefaults two\n default-server backup\n"

@@ -219,13 +219,13 @@ class TestMistakes:
             ),
             (
                 "[[services]]\nname = 'a'\n[[services]]\nname = 'b'",
-                "services: b has no hosts, and only the first may have none",
+                "services: b has no hosts, and only the first HTTP service may have none",
             ),
             (
                 "services = [{name = 'a', hosts = ['x']}, {name = 'a', hosts = ['X']}, {name = 'c'}]",
                 (
                     "services: the name a is given twice; services: the host x is given twice; "
-                    "services: c has no hosts, and only the first may have none"
+                    "services: c has no hosts, and only the first HTTP service may have none"
                 ),
             ),
         ],
@@ -293,6 +293,77 @@ class TestMistakes:
         name = "" if key == "name" else "name = 'a'\n"
         (problem,) = problems_of(write(f"[[services]]\n{name}{key} = {value}"))
         assert problem.startswith(f"services[0].{key}")
+
+    @pytest.mark.parametrize(
+        ("keys", "problems"),
+        [
+            ("mode = 'tcp'", ["bind: a TCP service needs one, such as :5432"]),
+            (
+                "bind = ':81'",
+                ["bind: is for mode tcp; HTTP services share proxy.http_bind, and hosts tells them apart"],
+            ),
+            (
+                "mode = 'tcp'\nbind = ':81'\nhosts = ['a']",
+                ["hosts: are for mode http: nothing else says which host is meant"],
+            ),
+            ("mode = 'tcp'\nbind = ':81'\ncheck = { path = '/' }", ["check: a check with mode tcp has no path"]),
+            ("check = { send = 'x', expect = 'y' }", ["check: a check with mode http has no send and no expect"]),
+            ("mode = 'udp'", ["mode: Input should be 'http' or 'tcp'"]),
+            ("mode = 'tcp'\nbind = 'a b'", ["bind: holds a blank, a quote, '#', a backslash or a control character"]),
+            (
+                "mode = 'tcp'\nhosts = ['a']\ncheck = { method = 'GET', path = '/' }",
+                [
+                    "bind: a TCP service needs one, such as :5432",
+                    "hosts: are for mode http: nothing else says which host is meant",
+                    "check: a check with mode tcp has no method and no path",
+                ],
+            ),
+        ],
+    )
+    def test_what_a_mode_does_not_have(self, write: Write, keys: str, problems: list[str]) -> None:
+        """Each key that does not fit is named, all of them at once, also beside mistakes in other services."""
+        path = write(f"[[services]]\nname = 'a'\n{keys}\n[[services]]\nname = 'b'\nport = 0")
+        assert problems_of(path) == [
+            *(f"services[0].{problem}" for problem in problems),
+            "services[1].port: Input should be greater than or equal to 1",
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("[[services]]\nname = 'a'\nmode = 'tcp'\nbind = '*:80'", "services[0].bind: port 80 is proxy.http_bind's"),
+            ("[proxy]\nstats_bind = ':80-90'", "proxy.stats_bind: port 80 is proxy.http_bind's"),
+            ("[proxy]\nruntime_bind = '127.0.0.1:9780'", "admin.listen: port 9780 is proxy.runtime_bind's"),
+            (
+                (
+                    "services = [{name = 'a', mode = 'tcp', bind = ':7,10.0.0.1:8-9'}, "
+                    "{name = 'b', mode = 'tcp', bind = '10.0.0.1:9,:7'}, {name = 'c', mode = 'tcp', bind = ':80,:7'}]"
+                ),
+                (
+                    "services[1].bind: port 9 is services[0].bind's; "
+                    "services[2].bind: port 80 is proxy.http_bind's; services[2].bind: port 7 is services[0].bind's"
+                ),
+            ),
+        ],
+    )
+    def test_a_port_that_two_keys_name(self, write: Write, text: str, problem: str) -> None:
+        """HAProxy would bind it twice, and chance would choose who gets a connection. One port of several is told."""
+        assert problems_of(write(text)) == [problem]
+
+    def test_ports_that_differ_in_their_address(self, write: Write) -> None:
+        """The more exact one goes before the other, and every address of IPv6 is not one of IPv4."""
+        text = "services = [{name = 'a', mode = 'tcp', bind = '10.0.0.1:80,[::]:80,name:80'}]"
+        assert load(write(text)).services[0].bind == "10.0.0.1:80,[::]:80,name:80"
+
+    def test_only_http_services_need_host_names(self, write: Write) -> None:
+        """However many TCP services stand before and between them."""
+        services = [
+            "{name = 'a', mode = 'tcp', bind = ':1'}",
+            "{name = 'b'}",
+            "{name = 'c', mode = 'tcp', bind = ':2'}",
+            "{name = 'd', hosts = ['d']}",
+        ]
+        assert len(load(write(f"services = [{', '.join(services)}]")).services) == 4
 
     def test_an_unknown_key_from_the_environment(self, set_variable: Set) -> None:
         """As from the file."""
@@ -498,11 +569,16 @@ def test_where_the_balancer_listens_is_read_from_all_its_binds() -> None:
                 "runtime_bind": "",
             },
             "admin": {"listen": "unix:/run/rosterd/admin.sock"},
+            "services": [
+                {"name": "web"},
+                {"name": "db", "mode": "tcp", "bind": ":5432"},
+                {"name": "cache", "mode": "tcp", "bind": "10.0.0.7:6379"},
+            ],
         }
     )
     own, six, seven = ip_address("10.0.0.9"), ip_address("2001:db8::1"), ip_address("10.0.0.7")
-    explicit = {(six, 8080), (six, 85), (seven, 90), (seven, 91), (ip_address("127.0.0.1"), 1936)}
-    assert settings.listens_at(own) == {(own, 80), (own, 82), (own, 83), (own, 84), *explicit}
+    explicit = {(six, 8080), (six, 85), (seven, 90), (seven, 91), (seven, 6379), (ip_address("127.0.0.1"), 1936)}
+    assert settings.listens_at(own) == {(own, 80), (own, 82), (own, 83), (own, 84), (own, 5432), *explicit}
     assert settings.listens_at(None) == explicit
 
 

@@ -34,6 +34,9 @@ from rosterd.settings.values import (
 
 ENV_PREFIX = "ROSTERD_"
 
+MOST_CHECK_TEXT = 250
+"""Characters of a check's text."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -226,10 +229,18 @@ class LogSettings(_Section):
 
 
 class CheckSettings(_Section):
-    """The health check of a service's servers."""
+    """The health check of a service's servers: a request; or for TCP a connection, and what is said on it."""
 
-    method: Literal["HEAD", "GET", "OPTIONS"] = Field("HEAD", description="The request")
-    path: str = Field("/", pattern=r"^/[A-Za-z0-9._~!$&()*+,;=:@/?-]*$", description="Its path")
+    method: Literal["HEAD", "GET", "OPTIONS"] = Field("HEAD", description="The request; with mode http")
+    path: str = Field("/", pattern=r"^/[A-Za-z0-9._~!$&()*+,;=:@/?-]*$", description="Its path; with mode http")
+    send: str = Field(
+        "",
+        max_length=MOST_CHECK_TEXT,
+        description="What is sent once a connection stands, such as PING\\r\\n; with mode tcp",
+    )
+    expect: str = Field(
+        "", max_length=MOST_CHECK_TEXT, description="What must be in the answer; with mode tcp. Empty asks for none"
+    )
     interval_s: PositiveSeconds = Field(2.0, description="Between two checks of a server that is up")
     fast_interval_s: PositiveSeconds = Field(0.1, description="While a server is on its way up or down")
     down_interval_s: PositiveSeconds = Field(0.25, description="While it is down")
@@ -240,12 +251,26 @@ class CheckSettings(_Section):
     fall: int = Field(3, ge=1, le=100, description="So many bad ones take it down")
 
 
+_FOREIGN_TO_CHECK = {"http": ("send", "expect"), "tcp": ("method", "path")}
+"""Which keys of a check have no meaning in a mode."""
+
+
 class ServiceSettings(_Section):
     """One service: whom it serves, and how. Its name is that of the HAProxy backend."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The name of the backend")
+    mode: Literal["http", "tcp"] = Field(
+        "http", description="What it speaks: HTTP, behind the port that HTTP services share; or anything else over TCP"
+    )
+    bind: Word | None = Field(
+        None,
+        validate_default=True,
+        description="Where the clients of a TCP service come in: [address]:port, several with commas; required there",
+    )
     match: Mapping[str, str] = Field({"role": "backend"}, description="Tags that a member must have to serve here")
-    hosts: tuple[HostName, ...] = Field((), description="Host names that lead here; the first service has the rest")
+    hosts: tuple[HostName, ...] = Field(
+        (), description="Host names that lead to an HTTP service; the first of those has the rest"
+    )
     balance: Literal["roundrobin", "leastconn", "first", "random"] = Field(
         "roundrobin", description="The algorithm; only those that take servers at run time"
     )
@@ -279,6 +304,33 @@ class ServiceSettings(_Section):
             raise ValueError(f"{name} is the name of a frontend")
         return name
 
+    # Each key is judged by itself, so that all mistakes are told, each with its key. No mode: that is the mistake.
+
+    @field_validator("bind")
+    @classmethod
+    def _fit_bind(cls, bind: str | None, info: ValidationInfo) -> str | None:
+        mode = info.data.get("mode")
+        if mode == "tcp" and bind is None:
+            raise ValueError("a TCP service needs one, such as :5432")
+        if mode == "http" and bind is not None:
+            raise ValueError("is for mode tcp; HTTP services share proxy.http_bind, and hosts tells them apart")
+        return bind
+
+    @field_validator("hosts")
+    @classmethod
+    def _fit_hosts(cls, hosts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if hosts and info.data.get("mode") == "tcp":
+            raise ValueError("are for mode http: nothing else says which host is meant")
+        return hosts
+
+    @field_validator("check")
+    @classmethod
+    def _fit_check(cls, check: CheckSettings, info: ValidationInfo) -> CheckSettings:
+        mode = str(info.data.get("mode"))
+        if unfit := [key for key in _FOREIGN_TO_CHECK.get(mode, ()) if key in check.model_fields_set]:
+            raise ValueError(f"a check with mode {mode} has no {' and no '.join(unfit)}")
+        return check
+
 
 class Settings(BaseSettings):
     """Everything."""
@@ -301,11 +353,21 @@ class Settings(BaseSettings):
 
     def listens_at(self, own_address: Address | None) -> frozenset[tuple[Address, int]]:
         """Where the balancer itself listens, and so no member serves; `own_address` stands for every address."""
-        binds = (self.proxy.http_bind, self.proxy.stats_bind, self.proxy.runtime_bind or "", self.admin.listen)
         found = (
-            (own_address if at.is_unspecified else at, port) for text in binds for at, port in bind_endpoints(text)
+            (own_address if at.is_unspecified else at, port)
+            for _, text in self._binds()
+            for at, port in bind_endpoints(text)
         )
         return frozenset((at, port) for at, port in found if at is not None)
+
+    def _binds(self) -> Iterator[tuple[str, str]]:
+        """Where HAProxy and the daemon listen: each key with its value."""
+        yield "proxy.http_bind", self.proxy.http_bind
+        yield "proxy.stats_bind", self.proxy.stats_bind
+        yield "proxy.runtime_bind", self.proxy.runtime_bind or ""
+        yield "admin.listen", self.admin.listen
+        for number, service in enumerate(self.services):
+            yield f"services[{number}].bind", service.bind or ""
 
     @classmethod
     def settings_customise_sources(
@@ -322,9 +384,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = tuple(self._problems_between_services())
+        problems = (*(f"services: {problem}" for problem in self._problems_between_services()), *self._shared_ports())
         if problems:
-            raise ValueError("; ".join(f"services: {problem}" for problem in problems))
+            raise ValueError("; ".join(problems))
         return self
 
     def _problems_between_services(self) -> Iterator[str]:
@@ -334,8 +396,18 @@ class Settings(BaseSettings):
             yield f"the name {', '.join(twice)} is given twice"
         if shared := _repeated(host.lower() for service in self.services for host in service.hosts):
             yield f"the host {', '.join(shared)} is given twice"
-        if unreachable := [service.name for service in self.services[1:] if not service.hosts]:
-            yield f"{', '.join(unreachable)} has no hosts, and only the first may have none"
+        over_http = [service for service in self.services if service.mode == "http"]
+        if unreachable := [service.name for service in over_http[1:] if not service.hosts]:
+            yield f"{', '.join(unreachable)} has no hosts, and only the first HTTP service may have none"
+
+    def _shared_ports(self) -> Iterator[str]:
+        """Ports that two keys name: HAProxy would bind both, and clients would reach one of the two by chance."""
+        owners: dict[tuple[Address, int], str] = {}
+        for key, text in self._binds():
+            others: dict[str, int] = {}
+            for at in bind_endpoints(text):
+                others.setdefault(owners.setdefault(at, key), at[1])
+            yield from (f"{key}: port {port} is {other}'s" for other, port in others.items() if other != key)
 
 
 def _repeated(words: Iterable[str]) -> list[str]:
