@@ -61,12 +61,14 @@ class FakeAgent:
 
     `health_score` goes into `stats`. `garble`, where set, rewrites what every reply's bytes are before they are sent.
     `requests` are the commands that came, in order. `joinable` are the members that a `join` brings in, each by its
-    `address:port`.
+    `address:port`. `handlers` are those of members for a query of any name: each gets the payload with the newline that
+    Serf puts behind it, and returns the answer, None where it fails.
     """
 
     def __init__(self, host: str = "127.0.0.1", auth_key: str | None = None) -> None:
         self.members: dict[str, FakeMember] = {}
         self.joinable: dict[str, FakeMember] = {}
+        self.handlers: dict[str, Callable[[bytes], bytes | None]] = {}
         self.health_score = 0
         self.auth_key = auth_key
         self.garble: Callable[[bytes], bytes] | None = None
@@ -191,6 +193,15 @@ class FakeAgent:
         error = "" if found else f"1 error occurred:\n\t* Failed to join {addresses!r}\n\n"
         return error, {"Num": len(found)}
 
+    def query(self, name: str, payload: bytes) -> list[Body]:
+        """Return what comes from a member to whom a query is sent, before the end of its time."""
+        member = self.members.get(name)
+        if member is None or member.status != "alive":
+            return []
+        records: list[Body] = [{"Type": "ack", "From": name, "Payload": None}]
+        answer = self.handlers[name](payload + b"\n") if name in self.handlers else None
+        return [*records, {"Type": "response", "From": name, "Payload": answer}] if answer else records
+
 
 class _Line:
     """One connection: its decoder, what it may do, and what it is subscribed to."""
@@ -236,7 +247,7 @@ class _Line:
         if not self._admitted and self._command not in {"handshake", "auth"}:
             self._send(self._seq, "Authentication required")
             return True
-        if self._command in {"handshake", "auth", "stream", "monitor", "join"}:
+        if self._command in {"handshake", "auth", "stream", "monitor", "join", "query"}:
             self._has_header = True
             return True
         return self._answer({})
@@ -267,10 +278,24 @@ class _Line:
                 assert isinstance(addresses, list)
                 error, reply = self._agent.join(addresses)
                 self._send(seq, error, reply)
+            case "query":
+                self._query(seq, body)
             case _:
                 self._send(seq, "Unsupported command")
                 return False
         return True
+
+    def _query(self, seq: int, body: dict[bytes, object]) -> None:
+        names, payload, nanoseconds = body[b"FilterNodes"], body[b"Payload"], body[b"Timeout"]
+        assert isinstance(names, list)
+        assert isinstance(payload, bytes)
+        assert isinstance(nanoseconds, int)
+        self._send(seq, "")
+        for name in names:
+            for record in self._agent.query(name.decode(), payload):
+                self._send(seq, "", record)
+        done: Body = {"Type": "done", "From": "", "Payload": None}
+        asyncio.get_running_loop().call_later(nanoseconds / 1e9, self._send, seq, "", done)
 
     def _send(self, seq: int, error: str, body: Body | None = None) -> None:
         packer = msgpack.Packer(unicode_errors="surrogateescape")

@@ -100,6 +100,11 @@ class ContainerStage:
         arguments = [word for key, value in tags.items() for word in ("-set", f"{key}={value}")]
         await self.cluster.serf(await self.container(spot), "tags", *arguments)
 
+    async def tell(self, spot: Spot, command: str) -> None:
+        """Run `rosterd drain`, `maint` or `ready` for a web node, on the balancer; returns when the cluster knows."""
+        node = (await self.container(spot)).node
+        await self.cluster.run_in(await self.cluster.only("ha"), "rosterd", command, node)
+
     async def restart_daemon(self) -> None:
         """Have supervisord restart rosterd."""
         configuration = "/opt/rosterd/compose/node/supervisord.conf"

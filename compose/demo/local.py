@@ -90,6 +90,12 @@ class LocalStage:
         """Set tags of a web node's agent."""
         await self._cluster.set_tags(self._cluster.node(spot.name), tags)
 
+    async def tell(self, spot: Spot, command: str) -> None:
+        """Run `rosterd drain`, `maint` or `ready` for a web node, on the balancer; returns when the cluster knows."""
+        ended = await self._cluster.rosterd(self._balancer, command, spot.name)
+        if ended.code:
+            raise ClusterError(f"rosterd {command}: {ended.stderr}".strip())
+
     async def restart_daemon(self) -> None:
         """Have supervisord restart rosterd."""
         ended = await self._cluster.supervisorctl(self._balancer, "restart", "rosterd")
@@ -114,7 +120,7 @@ class LocalStage:
             (f"curl -i http://{address}:{http}/", "another server each time"),
             (f"http://{address}:{stats}/", "HAProxy's page"),
             (f"{run} add", "one more web node"),
-            (f"{run} tag web1 state=drain", "take one out, without a lost request"),
+            (f"{run} rosterd drain web1", "take one out, without a lost request; rosterd ready web1"),
             (f"{run} stop web2", "or: kill web2, start web2"),
             (f"{run} rosterd status", "or: members, plan, render"),
             (f"make logs CLUSTER={self._cluster.directory.name}", "everything, all nodes together"),

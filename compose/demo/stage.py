@@ -64,6 +64,9 @@ class Stage(Protocol):
     async def set_tags(self, spot: Spot, tags: dict[str, str]) -> None:
         """Set tags of a web node's agent."""
 
+    async def tell(self, spot: Spot, command: str) -> None:
+        """Run `rosterd drain`, `maint` or `ready` for a web node, on the balancer; returns when the cluster knows."""
+
     async def restart_daemon(self) -> None:
         """Have supervisord restart rosterd."""
 

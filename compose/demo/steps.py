@@ -100,6 +100,32 @@ async def kill_node(context: Context) -> float:
     return took
 
 
+async def drain_node(context: Context) -> float:
+    """Drain a node with one command on the balancer, and bring it back with another."""
+    node = context.web[0]
+    begin = context.now()
+    await context.stage.tell(node, "drain")
+
+    async def weighs_nothing() -> bool:
+        server = await context.server_of(node)
+        return server is not None and server.weight == 0
+
+    await ask_until(weighs_nothing, DEADLINE_S, f"HAProxy to give {node.name} no new requests")
+    drained = context.now()
+    await asyncio.sleep(SHARE_WINDOW_S)
+    if first_answer(context.samples, node.address, drained) is not None:
+        raise StepFailedError(f"{node.name} got a request although it drains")
+    last = last_answer(context.samples, node.address) or begin
+    back = context.now()
+    await context.stage.tell(node, "ready")
+    first = await context.until_seen(
+        lambda: first_answer(context.samples, node.address, back), DEADLINE_S, f"{node.name} to be back"
+    )
+    context.note(f"{node.name} got its last request after {last - begin:.2f} s; told to be ready, it answered again")
+    context.note(f"after {first - back:.2f} s. Both include the start of a command")
+    return last - begin
+
+
 async def change_weight(context: Context) -> float:
     """Give a node a tenth of its weight by tag."""
     node, others = context.web[0], len(context.web) - 1
@@ -199,6 +225,7 @@ STEPS = (
     Step("three nodes join", "at once", FOLLOWED, add_nodes, 1.0),
     Step("one node stops in order", "Serf leaves, then the app finishes and ends", FOLLOWED, stop_node, 1.0),
     Step("one node is killed", "SIGKILL to all its processes", FOLLOWED, kill_node, 2.0),
+    Step("a node is drained", "`rosterd drain`, then `rosterd ready`", FOLLOWED, drain_node, 0.5),
     Step("a tag changes a weight", f"from {USUAL_WEIGHT} to {LIGHT_WEIGHT}", FOLLOWED, change_weight, 0.5),
     Step("the template is edited", "one more response header", FOLLOWED, edit_template, 0.5, most_reloads=1),
     Step("the template is broken", "an edit that cannot work", "reported, traffic unaffected", break_template, 0.5),

@@ -6,7 +6,7 @@
 | `NODE_RUN` | the node's run directory: configuration and tags go there | required |
 | `NODE_ADDRESS` | address to bind | every address; Serf advertises the first private one |
 | `SERF_ROLE` | tag `role`: which service the node serves | required |
-| `SERVICE_PORT` | tag `port`; the agent starts when this port is listened on, or after 10 s | no tag, no wait |
+| `SERVICE_PORT` | tag `port`; the agent starts when it is listened on, or after 10 s; makes it drainable | no tag |
 | `SERF_TAGS` | further tags, `key=value,key=value` | none |
 | `SERF_JOIN` | nodes to join, `host` or `host:port`, with commas | none |
 | `SERF_JOIN_FILE` | a file with the same, one a line; may be absent; read at every start | none |

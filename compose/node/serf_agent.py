@@ -7,6 +7,8 @@ The variables are those of agent_settings.py. Rules:
 - The node's own address is left out of the join list: Serf would join itself and never try again.
 - Tags live in a file, so that an operator's `serf tags` (say `state=drain`) outlives a crash of the agent. What the
   environment says of `node`, `role` and `port` always wins; its further tags are only where a node begins.
+- A node with a service can be drained: its agent answers the query of state_handler.py. Others have no handler, and so
+  none that could hold their agent up.
 - Secrets are in files of mode 0600, never on a command line.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import sys
@@ -22,6 +25,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from compose.node import state_handler
 from compose.node.agent_settings import AgentSettings, AgentSettingsError, read_settings
 from compose.node.endpoints import join_endpoint, split_endpoint
 
@@ -56,6 +60,10 @@ def agent_config(settings: AgentSettings, suffix: str, join: Sequence[str]) -> d
         "reconnect_timeout": "1h",
         "disable_coordinates": True,
     }
+    if settings.port is not None:
+        # It inherits the agent's environment, and finds the RPC and its key by the same variables as this program.
+        program = shlex.join([sys.executable, "-I", "-S", state_handler.__file__])
+        config["event_handlers"] = [f"query:{state_handler.QUERY}={program}"]
     if settings.rpc_auth:
         config["rpc_auth"] = settings.rpc_auth
     if settings.encrypt_key:

@@ -48,6 +48,13 @@ MembersFile = Annotated[
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=0, max=1000, help="So many of the newest events at most")]
+NodeNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NODE", help="The name that people know a node by (tag `node`), or its Serf name"),
+]
+NodeTimeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=60, help="How long the nodes have")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read")]
 
 
@@ -143,6 +150,39 @@ def events(
 
     run_events = commands.follow_events if follow else commands.events
     return run_events(_settings_file(settings), limit, as_json=as_json)
+
+
+@app.command()
+@_told
+def drain(
+    nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
+) -> int:
+    """Give nodes no new requests, on every balancer: their tag becomes `state=drain`. What runs there finishes."""
+    from rosterd import commands
+
+    return commands.set_state(_settings_file(settings), nodes, "drain", timeout, as_json=as_json)
+
+
+@app.command()
+@_told
+def maint(
+    nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
+) -> int:
+    """Take nodes out, on every balancer: their tag becomes `state=maint`. No new requests, and no checks."""
+    from rosterd import commands
+
+    return commands.set_state(_settings_file(settings), nodes, "maint", timeout, as_json=as_json)
+
+
+@app.command()
+@_told
+def ready(
+    nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
+) -> int:
+    """Bring nodes back into the traffic, on every balancer: their tag `state` goes."""
+    from rosterd import commands
+
+    return commands.set_state(_settings_file(settings), nodes, "ready", timeout, as_json=as_json)
 
 
 guard = typer.Typer(help="The isolation guard, which keeps failed members' servers.", no_args_is_help=True)

@@ -22,8 +22,8 @@ import typer
 
 from rosterd.admin.client import ask, follow
 from rosterd.blueprint import Blueprint
-from rosterd.console import event_line, print_json, print_members, print_plan, print_status
-from rosterd.errors import DaemonUnreachable, MembersFileError
+from rosterd.console import event_line, print_json, print_members, print_plan, print_states, print_status
+from rosterd.errors import DaemonUnreachable, MembersFileError, NodeUnmoved
 from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
 from rosterd.plan import Means, compare
 from rosterd.policy import Lines, View, answers_in, decide, inherited_lines
@@ -33,6 +33,8 @@ from rosterd.render import SAMPLES
 from rosterd.render import render as configuration_of
 from rosterd.report import plan_json, records_of
 from rosterd.roster import EMPTY, Table, advance, inherit
+from rosterd.serf.state_change import Patience, refusals, states_json
+from rosterd.serf.tell import tell
 from rosterd.settings import Settings, load
 from rosterd.sources import Sources
 
@@ -134,6 +136,21 @@ def _newest_events(settings_file: Path | None, limit: int) -> list[dict[str, Any
 def _print_events(found: Iterable[dict[str, Any]], *, as_json: bool) -> None:
     for event in found:
         typer.echo(json.dumps(event) if as_json else event_line(event))
+
+
+def set_state(settings_file: Path | None, names: list[str], word: str, within_s: float, *, as_json: bool) -> int:
+    """Have nodes set their tag `state` to this word, and wait until the cluster shows it.
+
+    Raises:
+        NodeError: a name is nobody's, and nobody was told anything; or a node did not follow, and the others did.
+    """
+    serf, state = load(settings_file).serf, AdminState(word)
+    key = serf.auth_key.get_secret_value() if serf.auth_key is not None else None
+    outcomes = asyncio.run(tell(serf.host_port, key, names, state, Patience(serf.request_timeout_s, within_s)))
+    (print_json if as_json else print_states)(states_json(outcomes, state))
+    if problems := refusals(outcomes, state):
+        raise NodeUnmoved("\n".join(problems))
+    return 0
 
 
 def release(settings_file: Path | None) -> int:

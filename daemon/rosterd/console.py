@@ -71,6 +71,17 @@ def print_status(answer: Mapping[str, Any]) -> None:
         console.print(Text(line))
 
 
+def print_states(answer: Mapping[str, Any]) -> None:
+    """Print which nodes have the state that they were told; the others are told on standard error."""
+    console = _console()
+    does = {"ready": "is ready", "drain": "drains", "maint": "is in maintenance"}[answer["state"]]
+    for row in answer["nodes"]:
+        if row["done"]:
+            name = row["node"] if row["node"] == row["name"] else f"{row['node']} ({row['name']})"
+            when = "as before" if row["after_s"] is None else f"seen in the cluster after {row['after_s']:.2f} s"
+            console.print(Text(f"{name} {does}; {when}"))
+
+
 def print_plan(answer: Mapping[str, Any]) -> None:
     """Print a plan: the action, then each reason, command and wait."""
     console = _console()

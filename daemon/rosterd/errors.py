@@ -17,6 +17,9 @@
     │   ├── ConfigFileError    the file or its directory cannot be written             retryable
     │   ├── ReloadPostponed    too many old workers are alive for another reload      retryable
     │   └── ReloadFailed       HAProxy kept or lost its old worker instead of reloading retryable
+    ├── NodeError
+    │   ├── NodeUnknown        no alive node, or several, have the name that a command was given
+    │   └── NodeUnmoved        a node did not take the state that it was told
     ├── DaemonUnreachable      a command found no running daemon at the admin address
     └── AdminAddressTaken      the admin address cannot be listened on
 
@@ -113,6 +116,20 @@ class ReloadPostponed(ProxyError):
 
 class ReloadFailed(ProxyError):
     """A reload was asked for and its proof says that it did not happen."""
+
+
+class NodeError(RosterdError):
+    """Something about nodes that a command should tell something; a line each."""
+
+    exit_code = 10
+
+
+class NodeUnknown(NodeError):
+    """No alive node has this name, or several have it."""
+
+
+class NodeUnmoved(NodeError):
+    """A node did not answer, refused, or is not seen to have done what it was told."""
 
 
 class DaemonUnreachable(RosterdError):

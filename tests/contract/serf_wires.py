@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from typing_extensions import override
 
+from compose.node import state_handler
 from rosterd.serf.client import SerfListener
+from rosterd.serf.state_change import QUERY
 from tests.loopback import free_address
 from tests.serf_agent import SerfAgent
 from tests.serf_fake import FakeAgent, FakeMember
@@ -21,6 +26,15 @@ if TYPE_CHECKING:
     from rosterd.model import MemberRecord, Snapshot
 
 Seen = TypeVar("Seen")
+
+
+class Handler(Enum):
+    """How an agent handles the query that sets its state."""
+
+    SETS = "sets the tag"
+    REFUSES = "says why it cannot"
+    LIES = "says that it did, and did not"
+    FAILS = "ends without an answer"
 
 
 class Wire(Protocol):
@@ -42,7 +56,7 @@ class Wire(Protocol):
     def resume(self) -> None:
         """Let it go on."""
 
-    async def add(self, name: str, tags: dict[str, str]) -> None:
+    async def add(self, name: str, tags: dict[str, str], handler: Handler | None = None) -> None:
         """Start another agent that joins the local one; does not wait for it to be seen."""
 
     async def leave(self, name: str) -> None:
@@ -89,8 +103,11 @@ class RealWire(Wire):
         self._local.resume()
 
     @override
-    async def add(self, name: str, tags: dict[str, str]) -> None:
-        self._new(name, tags, (self._local.gossip,)).spawn()
+    async def add(self, name: str, tags: dict[str, str], handler: Handler | None = None) -> None:
+        agent = self._new(name, tags, (self._local.gossip,))
+        if handler is not None:
+            agent.settings = {"event_handlers": [f"query:{QUERY}={_script(handler, agent)}"]}
+        agent.spawn()
 
     @override
     async def leave(self, name: str) -> None:
@@ -116,6 +133,18 @@ class RealWire(Wire):
         agent = SerfAgent(free_address(), directory, name=name, tags=tags, join=join)
         self._others[name] = agent
         return agent
+
+
+def _script(handler: Handler, agent: SerfAgent) -> str:
+    """What Serf has the shell run for it: the handler that is shipped, or one that is broken in some way."""
+    program = shlex.quote(state_handler.__file__)  # as the operations page has it: the file itself
+    rpc = f"--rpc-addr={agent.address}:{agent.rpc_address[1]}"
+    return {
+        Handler.SETS: f"{program} {rpc}",
+        Handler.REFUSES: f"{program} {rpc} --rpc-auth-file=/no/such/file",
+        Handler.LIES: "echo ok",
+        Handler.FAILS: "exit 3",
+    }[handler]
 
 
 class FakeWire(Wire):
@@ -148,8 +177,10 @@ class FakeWire(Wire):
         self._agent.resume()
 
     @override
-    async def add(self, name: str, tags: dict[str, str]) -> None:
+    async def add(self, name: str, tags: dict[str, str], handler: Handler | None = None) -> None:
         self._agent.put(FakeMember(name, "127.77.0.2", tags=tags))
+        if handler is not None:
+            self._agent.handlers[name] = partial(self._answer, handler, name)
 
     @override
     async def leave(self, name: str) -> None:
@@ -160,6 +191,14 @@ class FakeWire(Wire):
     @override
     async def set_tags(self, tags: dict[str, str]) -> None:
         self._agent.set_tags("local", tags)
+
+    def _answer(self, handler: Handler, name: str, payload: bytes) -> bytes | None:
+        if handler is Handler.SETS:
+            tags = {key: value for key, value in self._agent.members[name].tags.items() if key != "state"}
+            state = payload.decode().strip()
+            self._agent.set_tags(name, tags if state == "ready" else tags | {"state": state})
+        words = {Handler.REFUSES: b"error: [Errno 2] No such file or directory: '/no/such/file'", Handler.FAILS: None}
+        return words.get(handler, b"ok")
 
     @override
     async def stranger(self, name: str) -> tuple[str, int]:

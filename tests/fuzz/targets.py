@@ -37,7 +37,7 @@ def wire(data: bytes) -> None:
     line = Wire()
     for request in (
         protocol.handshake(), protocol.auth("k"), protocol.stream(), protocol.monitor(), protocol.stats(),
-        protocol.members(), protocol.join(["a"]),
+        protocol.members(), protocol.join(["a"]), protocol.query("q", b"", "a", 1.0),
     ):  # fmt: skip
         line.request(request)
     cut = data[0] if data else 0

@@ -10,7 +10,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from compose.cluster import HOME
+from compose.node import state_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,3 +121,108 @@ def test_the_agent_waits_for_its_service(tmp_path: Path) -> None:
     assert output == f"became agent -config-file={tmp_path / 'serf.json'}\n"
     assert json.loads((tmp_path / "serf.json").read_text())["node_name"].startswith("web1-")
     assert json.loads((tmp_path / "serf-tags.json").read_text())["port"] == environ["SERVICE_PORT"]
+
+
+# --- the handler of the state -----------------------------------------------------------------------------------
+
+
+def stand_in(directory: Path, script: str) -> dict[str, str]:
+    """A program `serf` in front of the real one: an environment in which it is found."""
+    program = directory / "bin" / "serf"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def answer(payload: bytes, environ: dict[str, str], *options: str) -> tuple[int, str]:
+    """What the handler ends with and prints when an agent runs it: alone, as a file, with nothing of ours to import."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", state_handler.__file__, *options],
+        input=payload,
+        env=environ,
+        cwd="/",
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert len(done.stdout) <= 1000
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("payload", "change"),
+    [(b"drain\n", "-set=state=drain"), (b"maint", "-set=state=maint"), (b"ready\n", "-delete=state")],
+)
+def test_a_state_is_set_at_the_nodes_own_agent(payload: bytes, change: str, tmp_path: Path) -> None:
+    """One change of one tag; the key of the RPC comes from the node's file, and is in no argument."""
+    key, seen = tmp_path / "key", tmp_path / "seen"
+    key.write_text("secret\n")
+    environ = stand_in(tmp_path, f'echo "$@ at $SERF_RPC_ADDR with $SERF_RPC_AUTH" >{seen}')
+    variables = {"SERF_RPC_ADDRESS": "127.9.9.1:7373", "SERF_RPC_AUTH_FILE": str(key)}
+
+    assert answer(payload, environ | variables) == (0, "ok")
+    assert seen.read_text() == f"tags {change} at 127.9.9.1:7373 with secret\n"
+    seen.unlink()
+    assert answer(payload, environ, "--rpc-addr=127.9.9.1:7373", f"--rpc-auth-file={key}") == (0, "ok")
+    assert seen.read_text() == f"tags {change} at 127.9.9.1:7373 with secret\n"
+
+
+def test_serfs_own_variables_are_enough(tmp_path: Path) -> None:
+    """A node of somebody else's has them, or neither: then Serf's own defaults hold."""
+    seen = tmp_path / "seen"
+    environ = stand_in(tmp_path, f'echo "$SERF_RPC_ADDR $SERF_RPC_AUTH" >{seen}')
+
+    assert answer(b"drain\n", environ | {"SERF_RPC_ADDR": "127.9.9.1:7373", "SERF_RPC_AUTH": "k"}) == (0, "ok")
+    assert seen.read_text() == "127.9.9.1:7373 k\n"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\n",
+        b"DRAIN\n",
+        b"drain\n\n",
+        b" drain",
+        b"drain -set role=x",
+        b"drain;id\n",
+        b"\xff\n",
+        b"drain\0",
+        b"d" * 9000,
+    ],
+)
+def test_any_other_payload_is_refused(payload: bytes, tmp_path: Path) -> None:
+    """Three words there are. `serf` is not even run, and the payload is not repeated."""
+    environ = stand_in(tmp_path, f"touch {tmp_path}/ran")
+
+    assert answer(payload, environ) == (0, "error: the payload is none of ready, drain, maint")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo 'Error setting tags: too long'; exit 1", "serf tags: Error setting tags: too long"),
+        ("head -c 5000 /dev/zero | tr '\\0' x; exit 1", f"serf tags: {'x' * 482}"),
+    ],
+)
+def test_what_serf_says_is_the_answer(script: str, why: str, tmp_path: Path) -> None:
+    """In so few bytes that the agent sends them, and with exit code 0: of a failed handler nothing is sent."""
+    assert answer(b"drain\n", stand_in(tmp_path, script)) == (0, f"error: {why}")
+
+
+def test_what_the_handler_lacks_is_the_answer(tmp_path: Path) -> None:
+    """A key that cannot be read, a machine without the program `serf`."""
+    absent = {"PATH": str(tmp_path), "SERF_RPC_AUTH_FILE": f"{tmp_path}/key"}
+    code, text = answer(b"drain\n", absent)
+    assert (code, text) == (0, f"error: [Errno 2] No such file or directory: '{tmp_path}/key'")
+    (tmp_path / "key").write_text("k")
+    code, text = answer(b"drain\n", absent)
+    assert (code, text) == (0, "error: [Errno 2] No such file or directory: 'serf'")
+
+
+def test_a_serf_that_hangs_is_given_up(tmp_path: Path) -> None:
+    """The agent waits for its handlers, so none may take for ever."""
+    environ = stand_in(tmp_path, "exec sleep 60")
+    assert state_handler.change_tags("-delete=state", environ, longest_s=0.2) == "error: serf tags: no end after 0.2 s"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rosterd.model import Snapshot
 
-__all__ = ["SerfClient", "SerfListener", "SerfTiming", "is_fatal_at_start", "reason_of"]
+__all__ = ["SerfClient", "SerfListener", "SerfTiming", "agent_at", "is_fatal_at_start", "reason_of"]
 
 
 class SerfListener(Protocol):
@@ -47,6 +47,12 @@ def reason_of(error: OSError) -> str:
     if error.errno is None or error.errno <= 0:  # no number, or one of the resolver's
         return error.strerror or str(error)
     return os.strerror(error.errno)
+
+
+def agent_at(address: tuple[str, int]) -> str:
+    """Name the agent whose RPC is there, for the text of an error."""
+    host, port = address
+    return f"Serf agent at [{host}]:{port}" if ":" in host else f"Serf agent at {host}:{port}"
 
 
 class SerfClient:
@@ -88,8 +94,7 @@ class SerfClient:
 
     async def _converse(self) -> SerfError:
         """Hold one conversation and return what ended it, with the agent's address in its text."""
-        host, port = self._address
-        agent = f"Serf agent at [{host}]:{port}" if ":" in host else f"Serf agent at {host}:{port}"
+        agent = agent_at(self._address)
         try:
             await self._connect_and_listen()
         except SerfError as error:

@@ -1,8 +1,9 @@
 """Serf's RPC as bytes: requests to bytes, bytes to messages. No I/O, no clock.
 
 The wire is a TCP stream of msgpack objects without framing. A request is a header map `{Command, Seq}`, then for some
-commands a body map. A reply is a header map `{Error, Seq}`, then for some commands a body. `stream` and `monitor` go
-on sending header and body pairs with the Seq of the request that asked for them.
+commands a body map. A reply is a header map `{Error, Seq}`, then for some commands a body. `stream`, `monitor` and
+`query` go on sending header and body pairs with the Seq of the request that asked for them, `query` up to a record that
+is its end.
 
 Rules:
 
@@ -53,11 +54,12 @@ class Command(Enum):
     STATS = "stats"
     MEMBERS = "members"
     JOIN = "join"
+    QUERY = "query"
 
 
 _WITH_BODY: Final = frozenset({Command.STATS, Command.MEMBERS, Command.JOIN})
 _WITH_BODY_THOUGH_REFUSED: Final = frozenset({Command.JOIN})
-_SUBSCRIPTIONS: Final = frozenset({Command.STREAM, Command.MONITOR})
+_WITH_RECORDS: Final = frozenset({Command.STREAM, Command.MONITOR, Command.QUERY})
 
 # Answered before the command is even looked at, so no command's body follows.
 AUTH_REQUIRED: Final = "Authentication required"
@@ -108,6 +110,12 @@ def members() -> Request:
 def join(addresses: Sequence[str]) -> Request:
     """Ask the agent to join these `host:port`, without the user events that were sent before it came."""
     return Request(Command.JOIN, {"Existing": list(addresses), "Replay": False})
+
+
+def query(name: str, payload: bytes, to: str, within: float) -> Request:
+    """Send the member `to` the query `name`, to be answered within so many seconds; it says first that it came."""
+    body = {"Name": name, "Payload": payload, "FilterNodes": [to], "RequestAck": True, "Timeout": round(within * 1e9)}
+    return Request(Command.QUERY, body)
 
 
 # --- what we are told -------------------------------------------------------------------------------------------
@@ -162,7 +170,27 @@ class Told:
     subscription: Command
 
 
-Message: TypeAlias = Accepted | Refused | Stats | Members | Joined | Told
+@dataclass(frozen=True, slots=True)
+class QueryReceived:
+    """A query came to the member `sender`, which says so before any handler has seen it."""
+
+    sender: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswered:
+    """A handler of the member `sender` answered a query. Whoever gossips can send this: hold it against `members`."""
+
+    sender: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueryEnded:
+    """The time of a query is over; nothing more comes for it."""
+
+
+Message: TypeAlias = Accepted | Refused | Stats | Members | Joined | Told | QueryReceived | QueryAnswered | QueryEnded
 
 
 # --- the wire ---------------------------------------------------------------------------------------------------
@@ -227,26 +255,29 @@ class Wire:
         body = _as_map(item, f"the body of `{header.command.value}`")
         if header.error:
             return Refused(header.command, header.error)
-        return _BODIES[header.command](body)
+        message = _BODIES[header.command](body)
+        if isinstance(message, QueryEnded):
+            del self._subscribed[header.seq]
+        return message
 
     def _take_header(self, item: _Map) -> Message | None:
         seq = _field(item, b"Seq", int, "a header")
         error = _printable(_field(item, b"Error", bytes, "a header"))
         if seq in self._asked:
-            return self._take_reply(_Header(self._asked.pop(seq), error), seq)
+            return self._take_reply(_Header(self._asked.pop(seq), seq, error))
         if seq not in self._subscribed or error:
             raise SerfOutOfStep(f"a reply with Seq {seq} that fits no request; Error: {error!r}")
-        self._header = _Header(self._subscribed[seq], error)
+        self._header = _Header(self._subscribed[seq], seq, error)
         return None
 
-    def _take_reply(self, header: _Header, seq: int) -> Message | None:
+    def _take_reply(self, header: _Header) -> Message | None:
         if header.has_body:
             self._header = header
             return None
         if header.error:
             return Refused(header.command, header.error)
-        if header.command in _SUBSCRIPTIONS:
-            self._subscribed[seq] = header.command
+        if header.command in _WITH_RECORDS:
+            self._subscribed[header.seq] = header.command
         return Accepted(header.command)
 
 
@@ -255,6 +286,7 @@ class _Header:
     """What the header of a reply or of a subscription's record said."""
 
     command: Command
+    seq: int
     error: str
 
     @property
@@ -313,10 +345,24 @@ def _read_joined(body: _Map) -> Joined:
     return Joined(_field(body, b"Num", int, "`join`"))
 
 
+def _read_query(body: _Map) -> Message:
+    kind = _field(body, b"Type", bytes, "`query`")
+    if kind == b"done":
+        return QueryEnded()
+    sender = _field(body, b"From", bytes, "`query`")
+    if kind == b"ack":
+        return QueryReceived(sender)
+    if kind == b"response":
+        empty = body.get(b"Payload") is None  # so does Go encode an empty slice
+        return QueryAnswered(sender, b"" if empty else _field(body, b"Payload", bytes, "`query`"))
+    raise SerfOutOfStep(f"Type of `query` is none that there is: {kind[:20]!r}")
+
+
 _BODIES: Final[Mapping[Command, Callable[[_Map], Message]]] = {
     Command.STATS: _read_stats,
     Command.MEMBERS: _read_members,
     Command.JOIN: _read_joined,
+    Command.QUERY: _read_query,
     Command.STREAM: lambda _: Told(Command.STREAM),
     Command.MONITOR: lambda _: Told(Command.MONITOR),
 }

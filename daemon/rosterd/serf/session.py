@@ -27,7 +27,20 @@ from typing import Final, TypeAlias
 from rosterd.errors import SerfAuthRefused, SerfOutOfStep, SerfRefused, SerfUnreachable
 from rosterd.model import Snapshot
 from rosterd.serf import protocol
-from rosterd.serf.protocol import Accepted, Command, Joined, Members, Message, Refused, Stats, Told, Wire
+from rosterd.serf.protocol import (
+    Accepted,
+    Command,
+    Joined,
+    Members,
+    Message,
+    QueryAnswered,
+    QueryEnded,
+    QueryReceived,
+    Refused,
+    Stats,
+    Told,
+    Wire,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +247,8 @@ class Session:
                 return self._take_members(message, now)
             case Refused(command, reason):
                 raise refusal(command, reason)
-            case Joined():
-                raise SerfOutOfStep("an answer to `join`, which this connection never asks")
+            case Joined() | QueryReceived() | QueryAnswered() | QueryEnded():
+                raise SerfOutOfStep(f"{type(message).__name__}, for which this connection never asks")
         return ()
 
     def _take_accepted(self, command: Command, now: float) -> None:

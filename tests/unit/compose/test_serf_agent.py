@@ -3,11 +3,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.node import state_handler
 from compose.node.agent_settings import AgentSettings, AgentSettingsError, read_settings
 from compose.node.serf_agent import agent_config, agent_tags, others, own_addresses, remembered_tags, write_private
 
@@ -117,6 +119,16 @@ def test_the_configuration_leaves_gracefully_and_keeps_no_secret_it_has_not(envi
     assert config["leave_on_terminate"] is True
     assert (config["profile"], config["retry_join"]) == ("lan", ["127.9.9.2:7946"])
     assert not {"rpc_auth", "encrypt_key", "tags", "event_handlers"} & set(config)
+
+
+def test_a_node_with_a_service_lets_itself_be_drained(environ: dict[str, str]) -> None:
+    """Its agent has the handler for the query that `rosterd drain` sends, as fixed text without a secret."""
+    config = agent_config(read_settings(environ | {"SERVICE_PORT": "3000"}), "x", ())
+
+    assert isinstance(config["event_handlers"], list)
+    (handler,) = config["event_handlers"]
+    assert handler.startswith("query:rosterd-state=")
+    assert shlex.split(handler.partition("=")[2])[-1] == state_handler.__file__
 
 
 def test_an_operators_tag_outlives_the_agent(environ: dict[str, str]) -> None:

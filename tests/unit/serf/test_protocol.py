@@ -20,6 +20,9 @@ from rosterd.serf.protocol import (
     Joined,
     Members,
     Message,
+    QueryAnswered,
+    QueryEnded,
+    QueryReceived,
     Refused,
     Stats,
     Told,
@@ -39,6 +42,9 @@ EXPECTED_TYPES: dict[str, list[type[Message]]] = {
     "monitor": [Accepted, Accepted, Accepted],
     "join": [Accepted, Accepted, Joined],
     "join_refused": [Accepted, Accepted, Refused],
+    "query": [Accepted, Accepted, QueryReceived, QueryAnswered, QueryEnded, Members],
+    "query_unanswered": [Accepted, Accepted, QueryReceived, QueryEnded],
+    "query_refused": [Accepted, Refused],
     "session": [Accepted, Accepted, Accepted, Accepted, Stats, Members, Refused, Stats],
 }
 
@@ -153,6 +159,61 @@ def test_events_and_log_lines_are_told_apart_by_the_seq_of_their_subscription() 
     """A user event and a member event came on the stream, log lines on the monitor."""
     assert said("stream").count(Told(Command.STREAM)) == 2
     assert said("monitor").count(Told(Command.MONITOR)) > 5
+
+
+def test_a_query_is_received_answered_and_over() -> None:
+    """Who it came to says so, its handler answers (Serf ends what a handler reads with a newline), and an end comes."""
+    received, answered, ended, _ = said("query")[2:]
+    assert received == QueryReceived(b"web1")
+    assert answered == QueryAnswered(b"web1", b"drain\n")
+    assert ended == QueryEnded()
+
+
+def test_nothing_comes_for_a_query_that_is_over() -> None:
+    """Its Seq fits no request any more, so that what a long conversation has to remember does not grow."""
+    wire = asked("query")
+    take(wire, recorded("query"))
+    with pytest.raises(SerfOutOfStep, match="Seq 2"):
+        take(wire, msgpack.packb({"Error": "", "Seq": 2}))
+
+
+@pytest.mark.parametrize(
+    ("record", "meaning"),
+    [
+        ({"Type": "ack", "From": "a", "Payload": None}, QueryReceived(b"a")),
+        ({"Type": "response", "From": "a", "Payload": b"\xff\n"}, QueryAnswered(b"a", b"\xff\n")),
+        ({"Type": "response", "From": "a", "Payload": None}, QueryAnswered(b"a", b"")),
+        ({"Type": "done", "From": "", "Payload": None}, QueryEnded()),
+        ({"Type": "nod", "From": "a"}, "Type of `query` is none that there is: b'nod'"),
+        ({"From": "a"}, "Type of `query` is no bytes but absent"),
+        ({"Type": "ack"}, "From of `query` is no bytes but absent"),
+        ({"Type": "response", "From": "a", "Payload": 7}, "Payload of `query` is no bytes but int"),
+    ],
+)
+def test_a_record_of_a_query_means_what_its_type_says(record: object, meaning: Message | str) -> None:
+    """Three types there are; another one, or a field of another shape, is out of step."""
+    wire = Wire()
+    wire.request(protocol.query("q", b"", "a", 1.0))
+    data = msgpack.packb({"Error": "", "Seq": 1})
+    assert take(wire, data) == [Accepted(Command.QUERY)]
+    if isinstance(meaning, str):
+        with pytest.raises(SerfOutOfStep, match=meaning):
+            take(wire, data + msgpack.packb(record))
+    else:
+        assert take(wire, data + msgpack.packb(record)) == [meaning]
+
+
+def test_a_query_names_its_member_and_its_time() -> None:
+    """To one member by its Serf name, with nanoseconds, and its payload as bytes."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(Wire().request(protocol.query("state", b"drain", "web1-a1", 2.5)))
+    assert list(unpacker)[1] == {
+        "Name": "state",
+        "Payload": b"drain",
+        "FilterNodes": ["web1-a1"],
+        "RequestAck": True,
+        "Timeout": 2_500_000_000,
+    }
 
 
 def test_a_record_with_an_error_is_out_of_step() -> None:
