@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e faults lint bench logs lock clean
+.PHONY: help setup demo test e2e faults soak lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -32,6 +32,10 @@ e2e: ## Test the cluster in containers (E="-k logs" for some); installs and star
 faults: ## Break everything around a balancer, and fuzz what it reads (F="-k disk" for some); some parts need root
 	@compose/setup faults
 	@.venv/bin/python -m pytest tests/faults tests/fuzz -n 4 $(F)
+
+soak: ## Break things at random under load (MINUTES=n, SOAK_SEED=n, FAULTS=..., SOAK_REPORT=FILE); some parts need root
+	@compose/setup bench
+	$(call attended,.venv/bin/python -m tests.soak)
 
 lint: ## Check style, format and types
 	@compose/setup test

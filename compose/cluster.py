@@ -25,7 +25,7 @@ import re
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from compose import commands
 from compose.environment import node_environment
@@ -66,7 +66,7 @@ class LocalCluster:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
-    def create(cls, directory: Path, first_network: int = 0) -> LocalCluster:
+    def create(cls, directory: Path, first_network: int = 0) -> Self:
         """A new cluster without nodes on the first free network 127.20.x.0/24, x from `first_network` on.
 
         Raises:
@@ -86,7 +86,7 @@ class LocalCluster:
         return cls(directory, network, ports)
 
     @classmethod
-    def open(cls, directory: Path) -> LocalCluster:
+    def open(cls, directory: Path) -> Self:
         """A cluster that this or another process created.
 
         Raises:

@@ -4,9 +4,10 @@
 - `docs/metrics.md`, from the metrics themselves;
 - the diagram of the Serf session in `docs/design.md`, from its transition table;
 - the results in `docs/bench.md`, from `docs/bench/results.json`;
-- the templates in `examples/`, from the shipped one and the edits that `docs/template.md` shows.
+- the templates in `examples/`, from the shipped one and the edits that `docs/template.md` shows;
+- the faults in `docs/soak.md`, from `tests/soak/faults`, and its results, from `docs/soak/results.json`.
 
-`tests/unit/test_docs.py` holds both equal to the code. What a person has to explain is not made here.
+`tests/unit/test_docs.py` holds all of them equal to the code. What a person has to explain is not made here.
 """
 
 import json
@@ -22,8 +23,9 @@ from rosterd.admin.metrics import Figures
 from rosterd.metrics import Metrics
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
-from tests.bench import page
+from tests.bench import page as bench_page
 from tests.markdown import Page
+from tests.soak import page as soak_page
 from tests.unit.test_report import at_work
 
 TREE: Final = Path(__file__).resolve().parents[1]
@@ -37,6 +39,7 @@ DIAGRAM: Final = re.compile(
     r"(?<=<!-- session diagram: begin)([^\n]*-->\n).*?(?=<!-- session diagram: end -->)", re.DOTALL
 )
 RESULTS: Final = re.compile(r"(?<=<!-- results: begin)([^\n]*-->\n).*?(?=<!-- results: end -->)", re.DOTALL)
+FAULTS: Final = re.compile(r"(?<=<!-- faults: begin)([^\n]*-->\n).*?(?=<!-- faults: end -->)", re.DOTALL)
 
 Schema = dict[str, Any]
 
@@ -250,21 +253,22 @@ def _edited(text: str, edit: str) -> str:
 
 def documents() -> Mapping[Path, str]:
     """What each document should hold."""
-    design, bench = DOCS / "design.md", DOCS / "bench.md"
+    design, bench, soak = DOCS / "design.md", DOCS / "bench.md", DOCS / "soak.md"
     return {
         DOCS / "settings.md": settings_page(),
         DOCS / "metrics.md": metrics_page(),
-        design: _with(design, DIAGRAM, session_diagram()),
-        bench: _with(bench, RESULTS, page.section()),
         **{TREE / "examples" / name / TEMPLATE.name: template_with(chapter) for name, chapter in EXAMPLES.items()},
+        design: _with(design.read_text(encoding="utf-8"), DIAGRAM, session_diagram()),
+        bench: _with(bench.read_text(encoding="utf-8"), RESULTS, bench_page.section()),
+        soak: _with(_with(soak.read_text(encoding="utf-8"), FAULTS, soak_page.faults()), RESULTS, soak_page.results()),
     }
 
 
-def _with(path: Path, marks: re.Pattern[str], made: str) -> str:
+def _with(page: str, marks: re.Pattern[str], made: str) -> str:
     """A page with what is made in between its two marks."""
-    text, replaced = marks.subn(lambda begin: begin[1] + made, path.read_text(encoding="utf-8"))
+    text, replaced = marks.subn(lambda begin: begin[1] + made, page)
     if replaced != 1:
-        raise ValueError(f"{path}: the two marks {marks.pattern} are not there once each")
+        raise ValueError(f"{page[:40]!r} …: the two marks {marks.pattern} are not there once each")
     return text
 
 

@@ -1,7 +1,7 @@
 """The load: an open loop of GET requests that counts every one, as a process of its own.
 
-`python -m tests.bench.generator ADDRESS PORT RATE` sends until its standard input ends (or a bound is reached), waits
-for the last answers, and writes each request as a record (`samples`) to standard output.
+`python -m tests.bench.generator ADDRESS PORT RATE [SECONDS]` sends until its standard input ends, for so many seconds
+at most, waits for the last answers, and writes each request as a record (`samples`) to standard output.
 
 Rules:
 
@@ -10,7 +10,7 @@ Rules:
 - Every second request goes on a kept connection, of which there are `_KEPT`, used in turn; the others each open one.
 - No retry of any kind. A request that was begun and did not end with a whole answer of status 200 has failed. A kept
   connection that the server closed before the next request was written on it is replaced; nothing was sent on that.
-- Bounded in count, in time, in open requests, and to 127.0.0.0/8.
+- Bounded in time, and so in count, in open requests, and to 127.0.0.0/8.
 
 Existing tools fall short of that: `wrk` is a closed loop and counts no connection that ends early, `ab` is a closed
 loop, and of the open ones in Debian none tells which server answered each request and when.
@@ -37,7 +37,7 @@ from tests.bench.samples import Outcome, Sample, number_of, packed
 
 TIMEOUT_S = 5.0
 LONGEST_S = 600.0
-MOST = 1_000_000
+PIPE_SIZE = 1024 * 1024
 
 _LOOPBACK = ip_network("127.0.0.0/8")
 _KEPT = 64
@@ -45,7 +45,6 @@ _MOST_OPEN = 4_000
 _ORDERS = 0
 _RECORDS = 1
 _FLUSH_S = 0.005
-_PIPE_SIZE = 1024 * 1024
 _LARGEST_READ = 65_536
 _LARGEST_ANSWER = 1_000_000
 # Each has 28,000 ports of its own: connections that were closed keep theirs for a minute.
@@ -105,9 +104,10 @@ def read_answer(data: bytes, *, ended: bool) -> _Answer | None:
 class Generator:
     """Sends, and writes what became of it."""
 
-    def __init__(self, address: str, port: int, rate: float) -> None:
+    def __init__(self, address: str, port: int, rate: float, longest_s: float = LONGEST_S) -> None:
         if ip_address(address) not in _LOOPBACK:
             raise ValueError(f"{address}: the load goes to {_LOOPBACK} only")
+        self._longest_s = longest_s
         self._target = (address, port)
         self._interval = 1.0 / rate
         self._request = f"GET / HTTP/1.1\r\nHost: {address}:{port}\r\nUser-Agent: bench\r\n\r\n".encode()
@@ -132,7 +132,7 @@ class Generator:
                 self._launch(due, kept=number % 2 == 0)
                 number += 1
                 due = begin + number * self._interval
-            stopping = stopping or number >= MOST or now - begin > LONGEST_S
+            stopping = stopping or now - begin > self._longest_s
             self._expire(now)
             self._flush(now)
             if stopping and not self._open:
@@ -271,12 +271,12 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux' number; the socket module of Python 3.11 has no name for it."""
 
 
-def main(address: str, port: str, rate: str) -> None:
-    """Send to this address at this rate."""
+def main(address: str, port: str, rate: str, longest_s: str = str(LONGEST_S)) -> None:
+    """Send to this address at this rate, for so many seconds at most."""
     leave_the_end_to_the_parent()
     gc.disable()  # nothing here makes circles, and a collection is a pause
-    fcntl.fcntl(_RECORDS, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)  # so that a busy reader does not hold us up
-    Generator(address, int(port), float(rate)).run()
+    fcntl.fcntl(_RECORDS, fcntl.F_SETPIPE_SZ, PIPE_SIZE)  # so that a busy reader does not hold us up
+    Generator(address, int(port), float(rate), float(longest_s)).run()
 
 
 if __name__ == "__main__":
