@@ -28,7 +28,7 @@ from compose.waiting import WaitedInVainError
 from tests.soak.faults import FAULTS
 from tests.soak.load import RATE
 from tests.soak.options import Options, WrongUsage, options_of
-from tests.soak.place import WEB_NODES, Place
+from tests.soak.place import WEB_NODES, Place, can_mount
 from tests.soak.report import as_json, print_report, report_of
 from tests.soak.runner import Runner, Story, bugs_in
 from tests.soak.schedule import turns
@@ -85,12 +85,10 @@ def main(console: Console) -> int:
 def possible(options: Options, console: Console) -> list[type[Fault]]:
     """Return the chosen faults that can be made here."""
     chosen = [kind for kind in FAULTS if kind.name in options.faults]
-    if os.geteuid() == 0:
-        return chosen
-    for kind in chosen:
-        if kind.needs_root:
-            console.print(f"soak: without {kind.name}, which needs root", highlight=False)
-    return [kind for kind in chosen if not kind.needs_root]
+    left_out = [kind for kind in chosen if kind.needs_disk and not can_mount()]
+    for kind in left_out:
+        console.print(f"soak: without {kind.name}: it needs a disk of its own, which root may mount", highlight=False)
+    return [kind for kind in chosen if kind not in left_out]
 
 
 async def play(options: Options, kinds: Sequence[type[Fault]], directory: Path, story: Story, console: Console) -> None:

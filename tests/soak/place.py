@@ -1,7 +1,7 @@
 """The cluster that things are done to: a balancer and web nodes, each under its supervisord, and the requests to it.
 
-The balancer is the shipped one, with these differences: its configuration lies on a small disk of its own, where root
-may mount one, its state in a folder that may be removed, `haproxy -c` is a script that may be replaced, and has three
+The balancer is the shipped one, with these differences: its configuration lies on a small disk of its own, where one
+may be mounted, its state in a folder that may be removed, `haproxy -c` is a script that may be replaced, and has three
 seconds, so that one that hangs does not hold up the soak.
 """
 
@@ -13,6 +13,9 @@ import os
 import signal
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compose.cluster import ClusterError, Kind, LocalCluster, Node
@@ -32,7 +35,6 @@ from tests.soak.wellbeing import ailments
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-    from pathlib import Path
 
     from rosterd.model import Running
 
@@ -126,10 +128,10 @@ class Place:
         self.left_over += [f"{process.program} ({process.pid}) of {process.run}" for process in self.processes()]
 
     def mount(self) -> None:
-        """Give the balancer's configuration a disk of its own; a plain folder where only root could mount one."""
+        """Give the balancer's configuration a disk of its own, or else a plain folder."""
         self.disk.mkdir()
-        if os.geteuid() == 0:
-            run_mount("mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(self.disk))
+        if can_mount():
+            mount_disk(self.disk)
 
     def unmount(self) -> None:
         """Take it away; lazily, since a process that is being killed may still have a file open."""
@@ -279,6 +281,25 @@ class Place:
             if self.now() > give_up_at:
                 raise WaitedInVainError(f"not well after {within:g} s: {'; '.join(amiss) or 'not for long enough'}")
             await asyncio.sleep(_POLL_S)
+
+
+@cache
+def can_mount() -> bool:
+    """Whether this process may mount a disk: root may, unless it is kept in a container. Tried, to be sure."""
+    if os.geteuid() != 0:
+        return False
+    with TemporaryDirectory() as folder:
+        try:
+            mount_disk(Path(folder))
+        except (OSError, subprocess.SubprocessError):
+            return False
+        run_mount("umount", folder)
+    return True
+
+
+def mount_disk(folder: Path) -> None:
+    """Mount a small empty disk."""
+    run_mount("mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(folder))
 
 
 def run_mount(*command: str) -> None:

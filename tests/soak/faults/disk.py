@@ -18,7 +18,7 @@ class DiskFull(Fault):
     parts = frozenset({Part.DISK})
     nodes = 1
     lasts: ClassVar[tuple[float, float]] = (1.0, 6.0)
-    needs_root = True
+    needs_disk = True
 
     async def inject(self) -> None:
         """Spoil it, change what has to be written, and wait until the file lags behind or the daemon complains."""

@@ -29,7 +29,7 @@ class Fault(ABC):
     nodes: ClassVar[int] = 0
     excuse: ClassVar[str] = ""
     lasts: ClassVar[tuple[float, float]] = (0.0, 0.0)
-    needs_root: ClassVar[bool] = False
+    needs_disk: ClassVar[bool] = False
 
     def __init__(self, place: Place, dice: random.Random) -> None:
         self.place = place
