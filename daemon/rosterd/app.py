@@ -26,6 +26,7 @@ from rosterd import __version__, logs
 from rosterd.actuator import Actuator
 from rosterd.admin.insight import Insight
 from rosterd.admin.server import serving
+from rosterd.admin.traffic import ANSWER_WITHIN_S, TrafficReader
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.controller import Controller
 from rosterd.edits import Edits
@@ -78,7 +79,10 @@ async def run(settings_file: Path | None) -> None:
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, controller))
-        insight = Insight(controller.report, history, journal.metrics, partial(_old_workers, settings.proxy))
+        traffic = TrafficReader(HAProxySocket(settings.proxy.runtime_socket, ANSWER_WITHIN_S), time.monotonic)
+        stack.push_async_callback(traffic.close)
+        old_workers = partial(_old_workers, settings.proxy)
+        insight = Insight(controller.report, history, journal.metrics, traffic.latest, old_workers)
         await stack.enter_async_context(serving(settings.admin.listen, insight))
         file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
         stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))

@@ -55,17 +55,17 @@ def print_status(answer: Mapping[str, Any]) -> None:
     ]
     for name, fact in facts:
         console.print(Text(f"{name:<9}{fact}"))
-    table = _table("SERVICE", "SERVER", "ADDRESS", "PORT", "WEIGHT", "STATE", "UP", "HELD")
+    table = _table("SERVICE", "SERVER", "ADDRESS", "PORT", "WEIGHT", "STATE", "UP", "SESSIONS", "RATE", "HELD")
     for service in answer["services"]:
         for row in service["servers"]:
             state = f"{row['state']} by hand" if row["by_hand"] else row["state"]
             up = {True: "up", False: "down", None: "-"}[row["up"]]
             port, weight = str(row["port"]), str(row["weight"])
-            _add(table, service["name"], row["name"], row["address"], port, weight, state, up, row["held"])
+            traffic = _figure(row.get("sessions")), _figure(row.get("rate_per_s"))
+            _add(table, service["name"], row["name"], row["address"], port, weight, state, up, *traffic, row["held"])
         for row in service["leaving"]:
-            requests = "-" if row["sessions"] is None else row["sessions"]
-            state = f"leaving since {row['since_s']:.0f}s, {requests} requests"
-            _add(table, service["name"], row["name"], "-", "-", "0", state, "-", "")
+            state = f"leaving since {row['since_s']:.0f}s"
+            _add(table, service["name"], row["name"], "-", "-", "0", state, "-", _figure(row["sessions"]), "-", "")
     console.print(table)
     for line in _wrong(answer):
         console.print(Text(line))
@@ -108,6 +108,11 @@ def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     is_word = isinstance(value, str) and value.isprintable() and value and not set(value) & {" ", '"', "="}
     return str(value) if is_word else "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+
+
+def _figure(number: int | None) -> str:
+    """One that is not known, as while HAProxy does not answer, or that a daemon from before an update does not tell."""
+    return "-" if number is None else str(number)
 
 
 def _side(side: Mapping[str, Any], fine: str) -> str:

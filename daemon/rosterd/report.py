@@ -34,6 +34,7 @@ from rosterd.model import (
 from rosterd.parse import raw_of
 from rosterd.policy import Decision
 from rosterd.proxy.actions import lines_of
+from rosterd.proxy.traffic import NOT_ASKED, Figures, Reading
 from rosterd.roster import Table
 from rosterd.settings import ServiceSettings
 
@@ -101,8 +102,8 @@ class Report:
         return self.complete and not self.agent_error and not self.proxy_error
 
 
-def status_json(report: Report) -> Json:
-    """What `/v1/status` and `rosterd status --json` say."""
+def status_json(report: Report, reading: Reading = NOT_ASKED) -> Json:
+    """What `/v1/status` and `rosterd status --json` say; `reading` has the traffic, where somebody asked for it."""
     return {
         "version": report.version,
         "pid": report.pid,
@@ -117,7 +118,11 @@ def status_json(report: Report) -> Json:
             "error": report.agent_error,
         },
         "proxy": _proxy_json(report),
-        "services": _services_json(report),
+        "services": _services_json(report, reading),
+        "traffic": {
+            "age_s": None if reading.at is None else max(0.0, round(report.now - reading.at, 3)),
+            "error": reading.error,
+        },
         "guard": report.decision.guard if report.decision else "",
         "guard_overridden": report.decision.guard_overridden if report.decision else "",
         "displaced": [
@@ -271,7 +276,7 @@ def _generation(structure: str, digest: str, report: Report, since: float) -> Js
     return {"structure": structure, "servers_digest": digest, "age_s": round(report.now - since, 3)}
 
 
-def _services_json(report: Report) -> list[Json]:
+def _services_json(report: Report, reading: Reading) -> list[Json]:
     if report.decision is None:
         return []
     held = {(held.service, held.name): held for held in report.decision.held}
@@ -293,23 +298,48 @@ def _services_json(report: Report) -> list[Json]:
                     "up": seen.up if seen else None,
                     "held": hold.why if hold else "",
                     "by_hand": server.is_by_hand,
+                    **_server_figures(reading.of_server(backend.service, server.name)),
                 }
             )
-        services.append(
-            {"name": backend.service, "servers": servers, "leaving": _leaving_json(report, backend.service)}
-        )
+        leaving = _leaving_json(report, reading, backend.service)
+        whole = _service_figures(reading.of_service(backend.service))
+        services.append({"name": backend.service, "servers": servers, "leaving": leaving, **whole})
     return services
 
 
-def _leaving_json(report: Report, service: str) -> list[Json]:
+def _service_figures(figures: Figures | None) -> Json:
+    """The traffic of a service, or what it shares with that of a server; null while it is not known."""
+    return {
+        "sessions": figures.sessions if figures else None,
+        "queue": figures.queue if figures else None,
+        "rate_per_s": figures.rate if figures else None,
+        "errors": figures.errors if figures else None,
+    }
+
+
+def _server_figures(figures: Figures | None) -> Json:
+    """The traffic of a server, the result of its last check, and since when it is up or down."""
+    return _service_figures(figures) | {
+        "check": figures.check if figures else None,
+        "since_s": figures.since_s if figures else None,
+    }
+
+
+def _leaving_json(report: Report, reading: Reading, service: str) -> list[Json]:
     """The servers that HAProxy still has of those that are on their way out; sessions are null until counted."""
     running = report.running.backends.get(service, {}) if report.running else {}
-    sessions = report.running.sessions if report.running else {}
     return [
-        {"name": name, "since_s": round(report.now - since, 3), "sessions": sessions.get((service, name))}
+        {"name": name, "since_s": round(report.now - since, 3), "sessions": _unfinished(report, reading, service, name)}
         for (of, name), since in sorted(report.departed.items())
         if of == service and name in running
     ]
+
+
+def _unfinished(report: Report, reading: Reading, service: str, name: str) -> int | None:
+    """Requests that a server still has, queued ones included: by the traffic, or by what the loop has seen."""
+    if (figures := reading.of_server(service, name)) is not None:
+        return figures.sessions + figures.queue
+    return report.running.sessions.get((service, name)) if report.running else None
 
 
 def _last_reload_json(report: Report) -> Json | None:

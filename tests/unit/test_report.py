@@ -34,6 +34,7 @@ from rosterd.model import (
 )
 from rosterd.parse import printable
 from rosterd.policy import View, decide
+from rosterd.proxy.traffic import Figures, Reading, Traffic
 from rosterd.report import LastReload, Report, members_json, plan_json, records_of, status_json
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
@@ -77,6 +78,14 @@ EARLY = Report(
 
 
 BARRED = "address 127.0.0.1 is loopback, which policy.networks does not name"
+
+
+TRAFFIC = Reading(
+    99.25,
+    Traffic({"nodes": Figures(8, 5, 41, 4, "", 99)}, {("nodes", "web-1"): Figures(7, 2, 40, 3, "L7OK", 65)}),
+    "",
+)
+"""What HAProxy said when it was asked for traffic."""
 
 
 def at_work() -> Report:
@@ -125,7 +134,7 @@ class TestStatus:
     def test_of_a_daemon_at_work(self) -> None:
         """Every field, by its name; programs rely on them."""
         ids = {server.name: server.id for server in at_work().decision.backends[0].servers}  # type: ignore[union-attr]
-        assert as_json(status_json(at_work())) == {
+        assert as_json(status_json(at_work(), TRAFFIC)) == {
             "version": "1.2.3",
             "pid": 4711,
             "uptime_s": 10.0,
@@ -161,6 +170,12 @@ class TestStatus:
                             "up": False,
                             "held": "",
                             "by_hand": False,
+                            "sessions": 7,
+                            "queue": 2,
+                            "rate_per_s": 40,
+                            "errors": 3,
+                            "check": "L7OK",
+                            "since_s": 65,
                         },
                         {
                             "name": "web-2",
@@ -172,9 +187,19 @@ class TestStatus:
                             "up": None,
                             "held": "failed",
                             "by_hand": False,
+                            "sessions": None,
+                            "queue": None,
+                            "rate_per_s": None,
+                            "errors": None,
+                            "check": None,
+                            "since_s": None,
                         },
                     ],
                     "leaving": [],
+                    "sessions": 8,
+                    "queue": 5,
+                    "rate_per_s": 41,
+                    "errors": 4,
                 }
             ],
             "guard": "",
@@ -183,6 +208,7 @@ class TestStatus:
             "barred": [{"service": "nodes", "server": "lo", "reason": BARRED}],
             "damped": [{"service": "nodes", "server": "web-4", "for_s": 40.0}],
             "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
+            "traffic": {"age_s": 0.75, "error": ""},
             "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},
             "file": {"level": True},
             "generations": {
@@ -207,6 +233,17 @@ class TestStatus:
         assert early.keys() == as_json(status_json(at_work())).keys()
         assert (early["ready"], early["services"], early["last_reload"]) == (False, [], None)
         assert early["plan"]["action"] == "unknown"
+
+    def test_who_leaves_has_the_requests_that_the_traffic_shows(self) -> None:
+        """Queued ones included; where that is not known, those that the loop has counted, or null."""
+        report = at_work()
+        assert report.running is not None
+        going = replace(report, departed={("nodes", "web-1"): 98.0})
+        counted = replace(going, running=replace(report.running, sessions={("nodes", "web-1"): 4}))
+        shown = [status_json(going, TRAFFIC), status_json(counted), status_json(going)]
+        assert [status["services"][0]["leaving"] for status in shown] == [
+            [{"name": "web-1", "since_s": 2.0, "sessions": sessions}] for sessions in (9, 4, None)
+        ]
 
     @pytest.mark.parametrize(
         "change", [{"complete": False}, {"agent_error": "no agent"}, {"proxy_error": "no HAProxy"}]

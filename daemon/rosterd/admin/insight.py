@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from rosterd.history import History
 from rosterd.metrics import Metrics
+from rosterd.proxy.traffic import Reading
 from rosterd.report import Report
 
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """A report of this moment, the events so far, the counts so far, and how many old workers HAProxy still has.
+    """A report of this moment, the events so far, the counts so far, the traffic, and how many old workers still are.
 
-    The last is asked when somebody wants to know; None where HAProxy's master does not say.
+    The last two are asked of HAProxy when somebody wants to know; None where its master does not say.
     """
 
     report: Callable[[], Report]
     history: History
     metrics: Metrics
+    traffic: Callable[[], Awaitable[Reading]]
     old_workers: Callable[[], Awaitable[int | None]]

@@ -7,8 +7,8 @@
     /v1/members   the member table, as JSON
     /v1/events    what happened: a list, or a stream that goes on (events.py)
 
-Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request and holds nothing
-itself.
+Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request, and HAProxy for
+traffic at most once a second; it holds nothing itself.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def application(insight: Insight) -> web.Application:
         return web.json_response({"ready": now.ready, "reasons": reasons}, status=200 if now.ready else 503)
 
     async def status(_: web.Request) -> web.Response:
-        return web.json_response(status_json(report()))
+        reading = await insight.traffic()
+        return web.json_response(status_json(report(), reading))
 
     async def members(_: web.Request) -> web.Response:
         return web.json_response(members_json(report()))

@@ -13,7 +13,7 @@ Sources: HAProxy's management guide, "Unix Socket commands" and "Master CLI", 2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -157,25 +157,32 @@ def _server(row: Mapping[str, str]) -> RunningServer:
     )
 
 
-_STAT_COLUMNS = ("pxname", "svname", "qcur", "scur")
-
-
 def parse_sessions(text: str) -> Mapping[tuple[str, str], int]:
     """The answer to `show stat` for servers: requests under way to each (service, server), queued ones included."""
-    _check_ending(SHOW_SERVER_STAT, text)
+    rows = stat_rows(SHOW_SERVER_STAT, text, texts=("pxname", "svname"), numbers=("qcur", "scur"))
+    return {(service, server): queued + running for (service, server), (queued, running) in rows}
+
+
+def stat_rows(
+    command: str, text: str, *, texts: Sequence[str], numbers: Sequence[str]
+) -> Iterator[tuple[list[str], list[int]]]:
+    """The answer to a `show stat`: of each line these columns as they are, and those as numbers.
+
+    What is behind the last of them, the words of servers among it, is not looked at.
+    """
+    _check_ending(command, text)
     header, *lines = [line for line in text.splitlines() if line] or [""]
     columns = header.removeprefix("# ").split(",")
-    if not set(_STAT_COLUMNS) <= set(columns):
-        raise _garbled(SHOW_SERVER_STAT, header)
-    places = [columns.index(column) for column in _STAT_COLUMNS]
-    sessions: dict[tuple[str, str], int] = {}
+    if not {*texts, *numbers} <= set(columns):
+        raise _garbled(command, header)
+    text_places = [columns.index(column) for column in texts]
+    number_places = [columns.index(column) for column in numbers]
+    last = max(*text_places, *number_places)
     for line in lines:
-        values = line.split(",")
-        if len(values) <= max(places):
-            raise _garbled(SHOW_SERVER_STAT, line)
-        service, server, queued, running = (values[place] for place in places)
-        sessions[service, server] = _number(SHOW_SERVER_STAT, queued) + _number(SHOW_SERVER_STAT, running)
-    return sessions
+        values = line.split(",", last + 1)
+        if len(values) <= last:
+            raise _garbled(command, line)
+        yield [values[place] for place in text_places], [_number(command, values[place]) for place in number_places]
 
 
 def _admin_state(bits: int) -> AdminState:
