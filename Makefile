@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e faults soak lint bench logs lock clean
+.PHONY: help setup demo test e2e faults browser soak lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -36,6 +36,10 @@ faults: ## Break everything around a balancer, and fuzz what it reads (F="-k dis
 soak: ## Break things at random under load (MINUTES=n, SOAK_SEED=n, FAULTS=..., SOAK_REPORT=FILE); some parts need root
 	@compose/setup bench
 	$(call attended,.venv/bin/python -m tests.soak)
+
+browser: ## Look at the page with a real browser, without a screen (B="-k phone" for some); installs chromium
+	@compose/setup browser
+	@.venv/bin/python -m pytest tests/page $(B)
 
 lint: ## Check style, format and types
 	@compose/setup test

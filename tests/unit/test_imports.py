@@ -66,6 +66,7 @@ PURE_CORE = frozenset(
         "rosterd.settings.sections",
         "rosterd.settings.values",
         "rosterd.trace",
+        "rosterd.words",
     }
 )
 ADAPTERS = frozenset(
@@ -97,6 +98,7 @@ LOOP = frozenset(
         "rosterd.admin.events",
         "rosterd.admin.insight",
         "rosterd.admin.metrics",
+        "rosterd.admin.page",
         "rosterd.admin.server",
         "rosterd.admin.traffic",
         "rosterd.controller",

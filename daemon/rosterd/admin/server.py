@@ -1,5 +1,6 @@
 """The admin interface: aiohttp inside the daemon's loop, read-only, on loopback or a unix socket.
 
+    /             the page for people, see page.py
     /healthz      200 while the daemon answers
     /readyz       200 once a first complete state is in force and both sides answer, else 503 with the reasons
     /metrics      numbers, for Prometheus (metrics.py)
@@ -22,11 +23,12 @@ from pathlib import Path
 from aiohttp import web
 
 from rosterd import __version__
+from rosterd.admin import page
 from rosterd.admin.events import EventSource
 from rosterd.admin.insight import Insight
 from rosterd.admin.metrics import Figures, exposition
 from rosterd.errors import AdminAddressTaken
-from rosterd.report import members_json, status_json
+from rosterd.report import Json, members_json, status_json
 from rosterd.settings import UNIX_PREFIX, split_host_port
 
 MARK = "X-Rosterd-Version"
@@ -42,6 +44,10 @@ def application(insight: Insight) -> web.Application:
     report = insight.report
     source = EventSource(insight.history)
 
+    async def whole_status() -> Json:
+        reading = await insight.traffic()
+        return status_json(report(), reading)
+
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
@@ -53,8 +59,7 @@ def application(insight: Insight) -> web.Application:
         return web.json_response({"ready": now.ready, "reasons": reasons}, status=200 if now.ready else 503)
 
     async def status(_: web.Request) -> web.Response:
-        reading = await insight.traffic()
-        return web.json_response(status_json(report(), reading))
+        return web.json_response(await whole_status())
 
     async def members(_: web.Request) -> web.Response:
         return web.json_response(members_json(report()))
@@ -75,6 +80,7 @@ def application(insight: Insight) -> web.Application:
             web.get("/v1/status", status),
             web.get("/v1/members", members),
             web.get("/v1/events", source.get),
+            *page.routes(whole_status, insight.history.newest),
         ]
     )
     return app

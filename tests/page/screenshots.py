@@ -1,0 +1,101 @@
+"""Takes the pictures of the page that the documentation shows: `python -m tests.page.screenshots`.
+
+Nothing in them is made up: a balancer with three web nodes under load, whose page a browser looks at.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tests.balancer import Balancer, WebNode
+from tests.page.browser import Browser, Look, browser
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+DESK = Look(width=1100, height=760)
+PHONE = Look(width=360, height=760, scale=2)
+RATE = 200.0
+SLOW_REQUESTS = 7
+
+
+@contextmanager
+def busy_balancer(directory: Path) -> Iterator[tuple[Balancer, list[WebNode]]]:
+    """A balancer with three web nodes, one of them with less weight; many fast requests flow, and some slow ones."""
+    with Balancer(directory) as balancer:
+        balancer.start()
+        webs = [balancer.add_web(name=f"web{number}") for number in (1, 2, 3)]
+        balancer.wait_served(*webs)
+        webs[1].agent.set_tags(weight="25")
+        balancer.until(lambda: balancer.daemon.server("web2")["weight"] == 25, "the weight")
+        with balancer.load(RATE), slow_requests(balancer):
+            yield balancer, webs
+
+
+@contextmanager
+def slow_requests(balancer: Balancer) -> Iterator[None]:
+    """Have some requests under way at any time."""
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            with suppress(OSError):  # its server was crashed for the picture
+                balancer.get(path="/wait/1")
+
+    threads = [threading.Thread(target=ask) for _ in range(SLOW_REQUESTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join()
+
+
+def is_quiet(page: Browser) -> bool:
+    """Whether all servers are up and the load flows."""
+    head = page.text("#services caption")
+    rate = re.search(r"(\d+) requests/s", head)
+    return "3 of 3 servers up" in head and rate is not None and int(rate[1]) > 0.9 * RATE
+
+
+def shows_guard(page: Browser) -> bool:
+    """Whether the guard is engaged."""
+    return "guard:" in page.texts("#urgent strong") and page.texts("#notes strong") == ["held:", "held:"]
+
+
+def take(chromium: Browser, url: str, name: str, look: Look, is_ready: Callable[[Browser], bool]) -> None:
+    """Take one picture, once the page shows what it should."""
+    chromium.look(url, replace(look, still=True))
+    chromium.until(lambda page: page.text("header").endswith(", live") and is_ready(page), name, within=60.0)
+    IMAGES.mkdir(exist_ok=True)
+    chromium.screenshot(IMAGES / f"{name}.png")
+    sys.stdout.write(f"wrote docs/images/{name}.png\n")
+
+
+def main() -> None:
+    """Take all of them."""
+    with (
+        browser() as chromium,
+        tempfile.TemporaryDirectory(prefix="shots-") as directory,
+        busy_balancer(Path(directory)) as (balancer, webs),
+    ):
+        host, port = balancer.daemon.admin
+        url = f"http://{host}:{port}/"
+        take(chromium, url, "page-light", DESK, is_quiet)
+        take(chromium, url, "page-dark", replace(DESK, dark=True), is_quiet)
+        take(chromium, url, "page-phone", PHONE, is_quiet)
+        for web in webs[:2]:
+            web.crash()
+        take(chromium, url, "page-guard", DESK, shows_guard)
+        chromium.leave()
+
+
+if __name__ == "__main__":
+    main()
