@@ -60,7 +60,7 @@ def check(settings_file: Path | None) -> int:
 def render(settings_file: Path | None, members_file: str | None) -> int:
     """Print the configuration for the members at hand."""
     loaded, blueprint = _read(settings_file)
-    table, view = _members(loaded, members_file)
+    table, view = _members(blueprint, members_file)
     typer.echo(_text(blueprint, _decided(loaded, table, view)), nl=False)
     return 0
 
@@ -68,7 +68,7 @@ def render(settings_file: Path | None, members_file: str | None) -> int:
 def plan(settings_file: Path | None, members_file: str | None, *, as_json: bool) -> int:
     """Compare what should be, by the files as they are now, with what HAProxy runs; 1 when they differ."""
     loaded, blueprint = _read(settings_file)
-    table, view = _members(loaded, members_file)
+    table, view = _members(blueprint, members_file)
     running = asyncio.run(observe(HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)))
     if not view.served:
         view = _view(inherited_lines(running, loaded.services))
@@ -191,18 +191,19 @@ def _ask(settings_file: Path | None, path: str) -> dict[str, Any]:
     return asyncio.run(ask(load(settings_file).admin.listen, path))
 
 
-def _members(loaded: Settings, file: str | None) -> tuple[Table, View]:
+def _members(blueprint: Blueprint, file: str | None) -> tuple[Table, View]:
     """The members from a file; or those of the running daemon, with whom it serves now and whom it lets wait."""
     if file is None:
-        answer = asyncio.run(ask(loaded.admin.listen, "/v1/members"))
-        now = asyncio.run(ask(loaded.admin.listen, "/v1/status"))
+        listen = blueprint.settings.admin.listen
+        answer = asyncio.run(ask(listen, "/v1/members"))
+        now = asyncio.run(ask(listen, "/v1/status"))
         lines = _served_lines(now)
         # Who is served without being listed in full (inherited, unseen, quarantined) is held, as the daemon does.
         known = inherit({name for servers in lines.values() for name in servers}, _NOW)
         waiting = {row["server"]: _NOW + row["for_s"] for row in now.get("damped", [])}
         address = now["agent"].get("address")
-        own = loaded.listens_at(ip_address(address) if address else None)
-        table = _table(known, records_of(json.dumps(answer), loaded.admin.listen))
+        own = blueprint.listens_at(ip_address(address) if address else None)
+        table = _table(known, records_of(json.dumps(answer), listen))
         overridden = bool(now.get("guard_overridden"))
         return table, replace(_view(lines), waiting=waiting, own=own, guard_overridden=overridden)
     try:

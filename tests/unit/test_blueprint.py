@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,29 @@ class TestBlueprint:
         """The error names file and line."""
         with pytest.raises(TemplateError, match=r"t\.j2:1: 'nonsense' is undefined"):
             blueprint("{{ nonsense }}")
+
+    def test_where_the_balancer_listens_is_read_from_all_its_binds(self) -> None:
+        """Hosts, every address, ranges; a name or a path says nothing of an address."""
+        settings = Settings.model_validate(
+            {
+                "proxy": {
+                    "http_bind": ":80,[2001:db8::1]:8080,ipv4@10.0.0.7:90-91,name:1,*:82-83,:::84,2001:db8::1:85",
+                    "stats_bind": "127.0.0.1:1936",
+                    "runtime_bind": "",
+                },
+                "admin": {"listen": "unix:/run/rosterd/admin.sock"},
+                "services": [
+                    {"name": "web"},
+                    {"name": "db", "mode": "tcp", "bind": ":5432"},
+                    {"name": "cache", "mode": "tcp", "bind": "10.0.0.7:6379"},
+                ],
+            }
+        )
+        own, six, seven = ip_address("10.0.0.9"), ip_address("2001:db8::1"), ip_address("10.0.0.7")
+        explicit = {(six, 8080), (six, 85), (seven, 90), (seven, 91), (seven, 6379), (ip_address("127.0.0.1"), 1936)}
+        made = Blueprint.of(settings, template("a"))
+        assert made.listens_at(own) == {(own, 80), (own, 82), (own, 83), (own, 84), (own, 5432), *explicit}
+        assert made.listens_at(None) == explicit
 
 
 class TestStart:

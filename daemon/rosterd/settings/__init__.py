@@ -30,7 +30,7 @@ from rosterd.settings.sections import (
     ServiceSettings,
     Settings,
 )
-from rosterd.settings.values import UNIX_PREFIX, bind_endpoints, split_host_port
+from rosterd.settings.values import UNIX_PREFIX, Endpoint, bind_endpoints, split_host_port
 
 __all__ = [
     "ENV_PREFIX",
@@ -38,6 +38,7 @@ __all__ = [
     "UNIX_PREFIX",
     "AdminSettings",
     "CheckSettings",
+    "Endpoint",
     "LogSettings",
     "PolicySettings",
     "ProxySettings",

@@ -14,9 +14,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from rosterd.model import Address
 from rosterd.places import ETC, RUN, STATE
 from rosterd.settings.values import (
+    Endpoint,
     FilePath,
     HostName,
     HostPort,
@@ -351,14 +351,9 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     services: tuple[ServiceSettings, ...] = (ServiceSettings(name="nodes"),)
 
-    def listens_at(self, own_address: Address | None) -> frozenset[tuple[Address, int]]:
-        """Where the balancer itself listens, and so no member serves; `own_address` stands for every address."""
-        found = (
-            (own_address if at.is_unspecified else at, port)
-            for _, text in self._binds()
-            for at, port in bind_endpoints(text)
-        )
-        return frozenset((at, port) for at, port in found if at is not None)
+    def binds(self) -> tuple[Endpoint, ...]:
+        """Where the balancer itself listens; 0.0.0.0 and :: stand for every address of its own."""
+        return tuple(endpoint for _, text in self._binds() for endpoint in bind_endpoints(text))
 
     def _binds(self) -> Iterator[tuple[str, str]]:
         """Where HAProxy and the daemon listen: each key with its value."""
@@ -402,7 +397,7 @@ class Settings(BaseSettings):
 
     def _shared_ports(self) -> Iterator[str]:
         """Ports that two keys name: HAProxy would bind both, and clients would reach one of the two by chance."""
-        owners: dict[tuple[Address, int], str] = {}
+        owners: dict[Endpoint, str] = {}
         for key, text in self._binds():
             others: dict[str, int] = {}
             for at in bind_endpoints(text):

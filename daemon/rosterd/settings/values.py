@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -136,7 +136,10 @@ _BIND = re.compile(
 _MOST_PORTS = 1000
 
 
-def bind_endpoints(text: str) -> Iterator[tuple[Address, int]]:
+Endpoint: TypeAlias = tuple[Address, int]
+
+
+def bind_endpoints(text: str) -> Iterator[Endpoint]:
     """Where the binds of a text listen, port by port: 0.0.0.0 or :: for every address, nothing for a name or a path."""
     for part in text.split(","):
         match = _BIND.fullmatch(part.strip())
