@@ -9,6 +9,8 @@ Rules:
 - The `members` reply is the truth. An event, a log line and a `stats` reply whose mark moved only ask for a new one.
 - At most one `stats` and one `members` are in flight. Wakes that come meanwhile add up to one more `members`, and that
   waits as long as the last one took: a storm of log lines cannot take more than half of the agent's time for us.
+- The agent answers in order, so what `stats` show, a table that was asked for after them shows, too. They are read
+  before each table, or the next poll would find them moved and have the same table read once more.
 - Every request has a deadline. The stream carries no heartbeat, so the polled `stats` is also the sign of life.
 - Time is an argument: seconds of one monotonic clock.
 
@@ -161,6 +163,7 @@ class Session:
         self._stats: Stats | None = None
         self._woken = False
         self._stats_due = 0.0
+        self._stats_read_at = 0.0
         self._members_due = 0.0
         self._rested_at = 0.0
 
@@ -268,12 +271,13 @@ class Session:
 
     def _take_stats(self, stats: Stats, now: float) -> None:
         self._stats_due = self._sent.pop(Command.STATS) + self._timing.stats_interval
+        self._stats_read_at = now
         before, self._stats = self._stats, stats
         self._step(Signal.STATS_READ)
         if self._state is State.SNAPSHOT:
             self._ask_members(now)
-        elif before is not None and stats.mark != before.mark:
-            self._woken = True
+        elif before is not None and stats.mark != before.mark and Command.MEMBERS not in self._sent:
+            self._woken = True  # a table in flight was asked for after these stats
 
     def _take_members(self, members: Members, now: float) -> tuple[SessionEvent, ...]:
         sent = self._sent.pop(Command.MEMBERS)
@@ -291,9 +295,11 @@ class Session:
     def _ask_what_is_due(self, now: float) -> None:
         if self._state is not State.LIVE:
             return
-        if Command.STATS not in self._sent and now >= self._stats_due:
+        is_table_due = Command.MEMBERS not in self._sent and now >= self._members_at()
+        are_stats_due = now > self._stats_read_at if is_table_due else now >= self._stats_due
+        if are_stats_due and Command.STATS not in self._sent:
             self._ask(protocol.stats(), now)
-        if Command.MEMBERS not in self._sent and now >= self._members_at():
+        if is_table_due:
             self._ask_members(now)
 
     def _ask_members(self, now: float) -> None:

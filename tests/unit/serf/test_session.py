@@ -164,11 +164,40 @@ def test_equal_stats_read_no_table() -> None:
 
 @pytest.mark.parametrize("wake", ["event", "log"])
 def test_a_record_reads_the_table_at_once(wake: str) -> None:
-    """An event or a log line only wakes: the table is asked for in the same turn."""
+    """An event or a log line only wakes: the table is asked for in the same turn, and the stats before it."""
     peer = Peer()
     peer.go_live()
     assert peer.answer(wake, 0.01) == []
-    assert peer.asked() == ["members"]
+    assert peer.asked() == ["stats", "members"]
+
+
+def test_a_change_that_a_record_told_is_read_once() -> None:
+    """The stats before the table have moved already, so neither they nor the next poll ask for another table."""
+    peer = Peer()
+    peer.go_live()
+    peer.counters["member_time"] = "2"
+    peer.answer("log", 0.01)
+    assert peer.asked() == ["stats", "members"]
+    peer.answer("stats", 0.02)
+    peer.answer("members", 0.02)
+    peer.poll(peer.session.next_timer())
+    assert peer.asked() == []
+
+
+def test_a_change_after_the_table_is_not_lost() -> None:
+    """A poll that was sent behind the request for the table shows what the table may lack."""
+    peer = Peer()
+    peer.go_live()
+    peer.answer("log", 0.01)
+    assert peer.asked() == ["stats", "members"]
+    peer.answer("stats", 0.02)
+    peer.session.timer(0.07)
+    assert peer.asked() == ["stats"]
+    peer.answer("members", 0.07)
+    peer.counters["member_time"] = "2"
+    peer.answer("stats", 0.08)
+    peer.session.timer(0.14)  # the last table took 0.06 s, and the agent has rested as long
+    assert "members" in peer.asked()
 
 
 def test_changed_stats_read_the_table_at_once() -> None:
@@ -185,10 +214,11 @@ def test_wakes_during_a_read_add_up_to_one_more() -> None:
     peer = Peer()
     peer.go_live()
     peer.answer("log", 0.01)
-    assert peer.asked() == ["members"]
+    assert peer.asked() == ["stats", "members"]
     for _ in range(100):
         peer.answer("log", 0.01)
     assert peer.asked() == []
+    peer.answer("stats", 0.01)
     peer.answer("members", 0.01)
     assert peer.asked() == ["members"]
     peer.answer("members", 0.01)
