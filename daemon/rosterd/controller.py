@@ -192,6 +192,7 @@ class Controller:
     async def run(self, stop: asyncio.Event) -> None:
         """Turn until `stop` is set; the turn that is under way then is finished."""
         stopped = asyncio.create_task(stop.wait(), name="stop")
+        stopped.add_done_callback(lambda _: self._wake.set())
         try:
             while not stop.is_set():
                 self._turn_since = self._clock()
@@ -206,7 +207,7 @@ class Controller:
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
                 self._notifier.status(self._in_a_line())
                 self._turn_since = None
-                await self._sleep(stopped)
+                await self._sleep()
             self._notifier.stopping()
             await self._leave_level()
         finally:
@@ -232,12 +233,16 @@ class Controller:
         if (proven := self._decider.proven(outcome, self._clock())) is not None:
             await self._actuator.follow_at_last(proven)
 
-    async def _sleep(self, stopped: asyncio.Task[bool]) -> None:
-        woken = asyncio.create_task(self._wake.wait(), name="wake")
+    async def _sleep(self) -> None:
+        """Rest until somebody wakes the loop, or a time comes that something waits for."""
+        if self._wake.is_set():
+            await asyncio.sleep(0)  # the others have their turn, too
+            return
+        timer = asyncio.get_running_loop().call_later(self._seconds_to_next(), self._wake.set)
         try:
-            await asyncio.wait({stopped, woken}, timeout=self._seconds_to_next(), return_when=asyncio.FIRST_COMPLETED)
+            await self._wake.wait()
         finally:
-            woken.cancel()
+            timer.cancel()
 
     def _seconds_to_next(self) -> float:
         now, decision = self._clock(), self._decider.decision

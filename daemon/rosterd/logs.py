@@ -71,7 +71,7 @@ def configure(level: str, style: Literal["auto", "json", "console"], record: Pro
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(LEVELS[level], LEVELS["info"])),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     # Libraries that use the standard library's logging: only what is wrong, in the same place.
