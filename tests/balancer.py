@@ -518,8 +518,12 @@ class Balancer:
         return until(condition, what, within, told=self.daemon.tail)
 
     def wait_ready(self) -> None:
-        """Wait until the daemon says that all is well."""
-        self.until(lambda: self.daemon.status().get("ready") is True, "the daemon to be ready")
+        """Wait until the daemon says that all is well: it is ready, which bears an agent that is silent for a while."""
+        self.until(self._is_ready, "the daemon to be ready")
+
+    def _is_ready(self) -> bool:
+        status = self.daemon.status()
+        return status.get("ready") is True and bool(status["agent"]["reachable"])
 
     def wait_served(self, *webs: WebNode) -> None:
         """Wait until requests reach each of these, and the daemon is content."""

@@ -25,7 +25,7 @@ from rosterd.blueprint import Blueprint
 from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
-from rosterd.journal import Journal, tell_by_hand
+from rosterd.journal import Journal, tell_age, tell_by_hand
 from rosterd.model import (
     Action,
     Nothing,
@@ -182,6 +182,7 @@ class Controller:
             penalties=observed.penalties,
             flap_half_life_s=self._drafts.good_or_only.settings.policy.flap_half_life_s,
             services=self._drafts.good_or_only.settings.services,
+            stale_limit_s=self._drafts.good_or_only.settings.policy.stale_limit_s,
             reloads=actuator.reloads,
             reloads_failed=actuator.reloads_failed,
             last_reload=actuator.last_reload,
@@ -247,7 +248,8 @@ class Controller:
     def _seconds_to_next(self) -> float:
         now, decision = self._clock(), self._decider.decision
         review_at = decision.review_at if decision else None
-        later = (time for time in (review_at, self._drafts.retry_at) if time is not None and time > now)
+        stale_at = self._observed.stale_at(self._drafts.good_or_only.settings.policy.stale_limit_s)
+        later = (time for time in (review_at, self._drafts.retry_at, stale_at) if time is not None and time > now)
         due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
         return max(0.0, min((*due, *later)) - now)
 
@@ -260,6 +262,8 @@ class Controller:
             await self._look()
         self._take_edits()
         now = self._clock()
+        if self._observed.note_age(self._drafts.good_or_only.settings.policy.stale_limit_s, now):
+            tell_age(self._observed.agent, now)
         if not self._may_decide(now):
             self._actuator.rest()
             return

@@ -13,6 +13,7 @@ import structlog
 
 from rosterd.metrics import Metrics
 from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
+from rosterd.observed import Side
 from rosterd.plan import acts
 from rosterd.policy import Damped, Decision, Held
 from rosterd.proxy.actions import lines_of
@@ -151,6 +152,15 @@ def tell_by_hand(before: Mapping[tuple[str, str], AdminState], after: Mapping[tu
         log.warning("server.taken_out", service=service, server=server, state=state, effect="it stays as it was set")
     for service, server in sorted(before.keys() - after.keys()):
         log.info("server.given_back", service=service, server=server, was=before[service, server].value)
+
+
+def tell_age(agent: Side, now: float) -> None:
+    """Say that what is known of the members has become too old, or that it is no more."""
+    if agent.error:
+        stale_s = round(now - agent.since, 3)
+        log.warning("members.went_stale", stale_s=stale_s, error=agent.error, effect="all serve on; not ready")
+    else:
+        log.info("members.refreshed")
 
 
 def tell_changes(changes: Iterable[Change]) -> None:

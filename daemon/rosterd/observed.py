@@ -82,6 +82,8 @@ class Observed:
         self.proxy = Side(now)
         self.snapshot: Snapshot | None = None
         self.table = EMPTY
+        self.is_stale = False
+        """Whether the agent has been silent for longer than it may."""
         self.running: Running | None = None
         self.running_since = now
         """Since when HAProxy runs the same servers by the same structure, whatever their checks say."""
@@ -129,6 +131,15 @@ class Observed:
         if self._generation is None or not is_same(self._generation, running):
             self.running_since = now
         self._generation = running
+
+    def stale_at(self, limit_s: float) -> float | None:
+        """When the agent will have been silent for too long; None while it answers, and once it has been."""
+        return self.agent.since + limit_s if self.agent.error and not self.is_stale else None
+
+    def note_age(self, limit_s: float, now: float) -> bool:
+        """Note whether what is known of the members is too old; True when that is news."""
+        before, self.is_stale = self.is_stale, bool(self.agent.error) and now >= self.agent.since + limit_s
+        return before is not self.is_stale
 
     def see(self, running: Running) -> None:
         """Take what HAProxy runs.

@@ -57,7 +57,8 @@ class Report:
     `agent_since` and `proxy_since` say since when the other side has (or has not) been answering; `agent_error` and
     `proxy_error` are empty while it does. `penalties` and their half-life are what is left of members' departures.
     `desired`, `on_disk` and `running` are the three generations, each with since when it is so; None while that is
-    not known. `blueprint_error` says why the newest edit is not in force.
+    not known. `stale_limit_s` is for how long the agent may be silent before that makes the balancer not ready.
+    `blueprint_error` says why the newest edit is not in force.
     """
 
     version: str
@@ -87,6 +88,7 @@ class Report:
     penalties: Penalties
     flap_half_life_s: float
     services: tuple[ServiceSettings, ...]
+    stale_limit_s: float
     reloads: int
     reloads_failed: int
     last_reload: LastReload | None
@@ -97,9 +99,29 @@ class Report:
         return self.now - self.agent_since if self.agent_error else 0.0
 
     @property
+    def is_stale(self) -> bool:
+        """Whether the agent has been silent for longer than it may."""
+        return bool(self.agent_error) and self.stale_s >= self.stale_limit_s
+
+    @property
+    def not_ready(self) -> tuple[str, ...]:
+        """Why the balancer is not ready; empty when it is.
+
+        An agent that is silent for a moment is no reason: all serve on, and to take balancers out of service for that
+        would make two outages of one.
+        """
+        agent_counts = self.is_stale or not self.complete
+        reasons = (
+            "" if self.complete else "no complete state has been applied yet",
+            self.agent_error if agent_counts else "",
+            self.proxy_error,
+        )
+        return tuple(reason for reason in reasons if reason)
+
+    @property
     def ready(self) -> bool:
-        """Whether a first complete state is in force and both sides answer."""
-        return self.complete and not self.agent_error and not self.proxy_error
+        """Whether a first complete state is in force, HAProxy answers, and the agent has not been silent for long."""
+        return not self.not_ready
 
 
 def status_json(report: Report, reading: Reading = NOT_ASKED) -> Json:
@@ -113,6 +135,7 @@ def status_json(report: Report, reading: Reading = NOT_ASKED) -> Json:
             "reachable": not report.agent_error,
             "since_s": round(report.now - report.agent_since, 3),
             "stale_s": round(report.stale_s, 3),
+            "stale": report.is_stale,
             "health_score": report.health_score,
             "address": str(report.own_address) if report.own_address else None,
             "error": report.agent_error,

@@ -43,6 +43,7 @@ def test_an_agent_that_stands_still_for_a_minute(tmp_path: Path) -> None:
             throughout(lambda: balancer.running_names() == names, STOPPED_S - 5.0, "every server in HAProxy")
             status = balancer.daemon.status()
             assert status["ready"] is False
+            assert status["agent"]["stale"] is True
             assert STOPPED_S - 10.0 < status["agent"]["stale_s"] < STOPPED_S + 5.0
             assert status["agent"]["error"] != ""
             balancer.agent.resume()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import stat
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ import pytest
 from tests.balancer import Balancer, FileIdentity, WebNode, throughout
 from tests.haproxy_process import BINARY
 from tests.loopback import free_address
+
+STALE_LIMIT_S = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,41 @@ def test_an_agent_that_hangs(balancer: Balancer, web: WebNode) -> None:
     balancer.wait_ready()
     assert balancer.daemon.status()["agent"]["stale_s"] == 0
     assert untouched(balancer) == before
+
+
+def test_an_agent_that_is_silent_for_too_long(balancer: Balancer, web: WebNode) -> None:
+    """For a moment that is no reason to take the balancer out of service, and then it is; nobody is removed for it."""
+    before, mark = untouched(balancer), balancer.daemon.mark()
+    balancer.write_settings({"policy": {"stale_limit_s": STALE_LIMIT_S}})
+    balancer.daemon.wait_event("edit.taken", mark)
+    balancer.agent.kill()
+    with balancer.traffic():
+        balancer.daemon.wait_event("agent.lost", mark)
+        assert (readiness(balancer), balancer.daemon.status()["agent"]["stale"]) == ((200, True, []), False)
+        stale = balancer.daemon.wait_event("members.went_stale", mark)
+        assert STALE_LIMIT_S <= stale["stale_s"] < STALE_LIMIT_S + 1.0
+        assert balancer.daemon.status()["agent"]["stale"] is True
+        assert readiness(balancer) == (503, False, [stale["error"]])
+        assert untouched(balancer) == before
+        balancer.agent.start()
+        balancer.daemon.wait_event("members.refreshed", mark)
+        balancer.wait_ready()
+    assert readiness(balancer) == (200, True, [])
+    assert len(balancer.daemon.events("members.went_stale", mark)) == 1
+    balancer.until(lambda: balancer.daemon.member(web.name)["status"] == "alive", "the web node to be known again")
+    balancer.write_settings()
+
+
+def readiness(balancer: Balancer) -> tuple[int, bool, list[str]]:
+    """Ask `/readyz`, as what stands before several balancers does: its status, and what it says."""
+    connection = http.client.HTTPConnection(*balancer.daemon.admin, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        return answer.status, said["ready"], said["reasons"]
+    finally:
+        connection.close()
 
 
 def test_a_start_without_an_agent(balancer: Balancer, web: WebNode) -> None:

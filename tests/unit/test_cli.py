@@ -454,7 +454,8 @@ class TestBesideDaemon:
 
     def test_status_of_one_that_is_not(self, node: Node) -> None:
         """Exit code 1, and in words what is wrong."""
-        report = replace(at_work(), agent_error="no agent at 127.0.0.1:7373", action_error="the disk is full")
+        gone = "no agent at 127.0.0.1:7373"
+        report = replace(at_work(), agent_error=gone, stale_limit_s=10.0, action_error="the disk is full")
         with answering(node.listen, lambda: report):
             result, as_json = node.runs("status"), node.runs("status", "--json")
         assert (result.exit_code, as_json.exit_code) == (1, 1)
@@ -463,6 +464,15 @@ class TestBesideDaemon:
         assert "does not answer since 10s: no agent at 127.0.0.1:7373" in result.stdout
         assert "last action failed: the disk is full\n" in result.stdout
         assert "quarantined: bad: tag port 'x' is not a number from 1 to 65535\n" in result.stdout
+
+    def test_status_while_the_agent_is_silent_for_a_moment(self, node: Node) -> None:
+        """Ready all the same, and said."""
+        report = replace(at_work(), agent_error="no agent", stale_limit_s=10.1)
+        with answering(node.listen, lambda: report):
+            result = node.runs("status")
+        assert result.exit_code == 0
+        assert "ready    yes\n" in result.stdout
+        assert "does not answer since 10s: no agent" in result.stdout
 
     def test_status_before_anything_is_known(self, node: Node) -> None:
         """No table is better than a traceback."""

@@ -110,6 +110,18 @@ class TestObserved:
         observed.running = None
         assert observed.answering == {("nodes", "web-1"): True}
 
+    def test_the_age_of_what_is_known(self) -> None:
+        """It is too old when the agent has been silent for so long; that, and its end, is news once."""
+        observed = Observed(0.0)
+        assert (observed.stale_at(30.0), observed.note_age(30.0, 29.9)) == (30.0, False)
+        assert [observed.note_age(30.0, now) for now in (30.0, 31.0)] == [True, False]
+        assert (observed.is_stale, observed.stale_at(30.0)) == (True, None)
+        observed.agent.answers(40.0)
+        assert [observed.note_age(30.0, now) for now in (40.0, 400.0)] == [True, False]
+        assert (observed.is_stale, observed.stale_at(30.0)) == (False, None)
+        observed.agent.fails(500.0, "gone")
+        assert observed.stale_at(30.0) == 530.0
+
     def test_a_reply_is_taken_once(self) -> None:
         """Taking it again changes nothing; an equal one that is newer is taken, so that time goes on."""
         observed = Observed(0)

@@ -70,6 +70,7 @@ EARLY = Report(
     penalties={},
     flap_half_life_s=30.0,
     services=(NODES,),
+    stale_limit_s=30.0,
     reloads=0,
     reloads_failed=0,
     last_reload=None,
@@ -143,6 +144,7 @@ class TestStatus:
                 "reachable": True,
                 "since_s": 8.5,
                 "stale_s": 0.0,
+                "stale": False,
                 "health_score": 1,
                 "address": None,
                 "error": "",
@@ -246,17 +248,33 @@ class TestStatus:
         ]
 
     @pytest.mark.parametrize(
-        "change", [{"complete": False}, {"agent_error": "no agent"}, {"proxy_error": "no HAProxy"}]
+        ("change", "reasons"),
+        [
+            ({}, ()),
+            ({"complete": False}, ("no complete state has been applied yet",)),
+            ({"complete": False, "agent_error": "gone"}, ("no complete state has been applied yet", "gone")),
+            ({"proxy_error": "no HAProxy"}, ("no HAProxy",)),
+            ({"agent_error": "gone", "agent_since": 70.1}, ()),
+            ({"agent_error": "gone", "agent_since": 70.0}, ("gone",)),
+            ({"agent_error": "gone", "agent_since": 70.0, "proxy_error": "no HAProxy"}, ("gone", "no HAProxy")),
+        ],
     )
-    def test_ready_means_all_of_it(self, change: dict[str, Any]) -> None:
-        """A first complete state, and both sides answer."""
-        assert at_work().ready
-        assert not replace(at_work(), **change).ready
+    def test_ready_means_all_of_it(self, change: dict[str, Any], reasons: tuple[str, ...]) -> None:
+        """A first complete state, a HAProxy that answers, and an agent that has not been silent for too long."""
+        report = replace(at_work(), **change)
+        assert (report.not_ready, report.ready) == (reasons, not reasons)
 
     def test_staleness_counts_while_the_agent_is_silent(self) -> None:
         """From when it fell silent."""
         assert replace(at_work(), agent_error="gone", agent_since=97.5).stale_s == 2.5
         assert at_work().stale_s == 0
+
+    def test_it_is_stale_when_the_agent_has_been_silent_for_too_long(self) -> None:
+        """And not while it answers, however long it has done so."""
+        silent = replace(at_work(), agent_error="gone", agent_since=70.1)
+        assert not silent.is_stale
+        assert replace(silent, now=silent.now + 1.0).is_stale
+        assert not replace(at_work(), agent_since=0.0).is_stale
 
 
 class TestMembers:

@@ -2,7 +2,8 @@
 
     /             the page for people, see page.py
     /healthz      200 while the daemon answers
-    /readyz       200 once a first complete state is in force and both sides answer, else 503 with the reasons
+    /readyz       200 once a first complete state is in force, while HAProxy answers and the agent has not been silent
+                  for too long; else 503 with the reasons
     /metrics      numbers, for Prometheus (metrics.py)
     /v1/status    everything worth knowing, as JSON
     /v1/members   the member table, as JSON
@@ -53,10 +54,8 @@ def application(insight: Insight) -> web.Application:
 
     async def readyz(_: web.Request) -> web.Response:
         now = report()
-        reasons = [text for text in (now.agent_error, now.proxy_error) if text]
-        if not now.complete:
-            reasons.append("no complete state has been applied yet")
-        return web.json_response({"ready": now.ready, "reasons": reasons}, status=200 if now.ready else 503)
+        answer = {"ready": now.ready, "reasons": now.not_ready}
+        return web.json_response(answer, status=200 if now.ready else 503)
 
     async def status(_: web.Request) -> web.Response:
         return web.json_response(await whole_status())

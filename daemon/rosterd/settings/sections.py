@@ -205,6 +205,10 @@ class PolicySettings(_Section):
     quarantine_hold_s: Seconds = Field(
         600.0, description="How long a server keeps its last good line when its member does not parse any more"
     )
+    stale_limit_s: Seconds = Field(
+        30.0,
+        description="How long the agent may be silent before this balancer says that it is not ready; all serve on",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
