@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from rosterd.model import AdminState
-from tests.balancer import Balancer, WebNode, throughout
+from tests.balancer import SECOND_PORTS, Balancer, WebNode, throughout
 
 LONGEST_REQUEST_S = 30.0
 DRAIN_S = 3.0
+SEEN_WITHIN_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,47 @@ def test_a_server_that_comes_back_during_its_drain(balancer: Balancer, web: WebN
     assert request.status == 200
     commands = [line for event in balancer.daemon.events("servers.changed", mark) for line in event["commands"]]
     assert commands == [f"set server nodes/{web.name} weight {weight}" for weight in (0, 100)]
+
+
+@pytest.mark.parametrize("goodbye", ["left", "failed"])
+def test_a_newcomer_in_the_place_of_one_that_drains(tmp_path: Path, goodbye: str) -> None:
+    """It serves at once, at the same address and port; the old one gets nothing new, and finishes its request."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        other, old = balancer.add_web(), balancer.add_web()
+        balancer.wait_served(other, old)
+        with balancer.traffic(rate=200), request_to(balancer, old, "/wait/12") as request:
+            (old.agent.interrupt if goodbye == "left" else old.agent.kill)()
+            balancer.daemon.wait_event(f"member.{goodbye}", member=old.name, within=SEEN_WITHIN_S)
+            new = balancer.add_web_agent(old.server, "newcomer", ports=SECOND_PORTS)
+            balancer.until(lambda: weight_of(balancer, new.name) == 100, "the newcomer's traffic")
+            assert weight_of(balancer, old.name) == 0
+            assert request.is_alive()
+            balancer.until(lambda: sessions_of(balancer, new) > 0, "a request to the newcomer")
+            assert leaving(balancer) == {old.name: 1}
+        assert request.status == 200
+        balancer.wait_gone(old.name)
+        displaced = balancer.daemon.events("server.displaced", server=old.name, by=new.name)
+        assert len(displaced) == (1 if goodbye == "failed" else 0)
+        balancer.remove(new, other)
+
+
+def test_a_newcomer_in_the_place_of_the_last_one(tmp_path: Path) -> None:
+    """It had to wait while that one lived, and has its first check before the other one's traffic ends."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        old = balancer.add_web()
+        balancer.wait_served(old)
+        new = balancer.add_web_agent(old.server, "newcomer", ports=SECOND_PORTS)
+        balancer.daemon.wait_event("server.displaced", server=new.name, by=old.name)
+        with balancer.traffic(rate=200), request_to(balancer, old, "/wait/8") as request:
+            old.agent.interrupt()
+            balancer.until(lambda: weight_of(balancer, new.name) == 100, "the newcomer's traffic")
+            balancer.until(lambda: weight_of(balancer, old.name) == 0, "the end of the old one's")
+            assert request.is_alive()
+        assert request.status == 200
+        balancer.wait_gone(old.name)
+        balancer.remove(new)
 
 
 def test_one_that_comes_takes_over_from_one_that_goes(tmp_path: Path) -> None:
@@ -402,6 +444,12 @@ def state_of(balancer: Balancer, web: WebNode) -> AdminState | None:
     """Return what HAProxy has the server do."""
     server = balancer.running_server(web.name)
     return server.state if server else None
+
+
+def weight_of(balancer: Balancer, name: str) -> int | None:
+    """Return the weight of a server in HAProxy; None when there is no such server."""
+    server = balancer.running_server(name)
+    return server.weight if server else None
 
 
 def leaving(balancer: Balancer) -> Mapping[str, int | None]:

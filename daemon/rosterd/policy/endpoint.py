@@ -26,13 +26,14 @@ def one_per_endpoint(
     That a spare has lost its place is no news: it would have gone anyway.
     """
 
-    def rank(candidate: Candidate) -> tuple[bool, bool, bool, bool, str]:
+    def rank(candidate: Candidate) -> tuple[bool, bool, bool, bool, bool, str]:
         server = candidate.server
         line = served.get(server.name)
         holds_it = line is not None and line.endpoint == server.endpoint
         # Who takes no traffic has no use for a place that somebody alive would use.
-        idles = server.weight == 0 and not holds_it
-        return candidate.is_spare, candidate.hold is not None, idles, not holds_it, server.name
+        idles = server.weight == 0
+        # A daemon that has just started may find two in a place: one that drains, and one that came after it.
+        return candidate.is_spare, candidate.hold is not None, idles and not holds_it, not holds_it, idles, server.name
 
     owners: dict[tuple[Address, int], str] = {}
     winners: list[Candidate] = []

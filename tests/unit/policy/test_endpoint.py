@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from rosterd.policy import Displaced
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+
+import pytest
+
+from rosterd.model import AdminState, MemberRecord, Server
+from rosterd.policy import Displaced, View, decide
+from rosterd.roster import advance, inherit
 from rosterd.settings import ServiceSettings
 from tests.unit.members import record
-from tests.unit.policy.deciding import NODES, Balancer, names, web
+from tests.unit.policy.deciding import LIMITS, NODES, Balancer, names, web
 
 
 class TestConflicts:
@@ -46,6 +53,25 @@ class TestConflicts:
         balancer.hears(0, record("a", port="80"), record("b", port="81"))
         decision = balancer.hears(1, record("a", port="81"), record("b", port="80"))
         assert [(line.name, line.port) for line in decision.backends[0].servers] == [("a", 81), ("b", 80)]
+
+    def test_who_takes_no_traffic_displaces_nobody_alive(self) -> None:
+        """Not even at a cold start: a place that it does not have, and would not use."""
+        lurker = record("aaa", "10.0.0.1", state="maint")
+        decision = Balancer().hears(0, web(1), lurker)
+        assert names(decision) == ["web-1"]
+        assert decision.displaced == (Displaced("nodes", "aaa", "web-1"),)
+
+    @pytest.mark.parametrize("heard", [(), (record("b", "10.0.0.1"),)])
+    def test_of_two_that_haproxy_runs_the_one_with_traffic_keeps_it(self, heard: Sequence[MemberRecord]) -> None:
+        """A daemon starts while `a` drains and `b` has its place already; whether the agent has told of them or not."""
+        draining, serving = (
+            Server(name, number, IPv4Address("10.0.0.1"), 3000, weight, AdminState.READY)
+            for name, number, weight in (("a", 1, 0), ("b", 2, 100))
+        )
+        table, _ = advance(inherit(["a", "b"], 0.0), heard, 1.0, served=["a", "b"])
+        view = View({"nodes": {"a": draining, "b": serving}}, {}, 0)
+        decision = decide(table, (NODES,), view, LIMITS, 1.0)
+        assert decision.lines == {"nodes": {"b": serving}}
 
     def test_services_do_not_conflict(self) -> None:
         """One server may serve two services."""

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from rosterd.model import MemberRecord
-from rosterd.policy import Barred, Decision, Displaced, View, decide
+from rosterd.policy import Barred, Decision, View, decide
 from rosterd.settings import PolicySettings
 from tests.unit.members import record, table_of
 from tests.unit.policy.deciding import LIMITS, NODES, Balancer, names, web
@@ -42,13 +42,6 @@ class TestPlace:
         decision = self.decided(web(1), six, local, far, limits=limits)
         assert names(decision) == ["local", "six", "web-1"]
         assert decision.barred == (Barred("nodes", "far", "address 10.0.0.4 is in none of policy.networks"),)
-
-    def test_who_takes_no_traffic_displaces_nobody_alive(self) -> None:
-        """Not even at a cold start: a place that it does not have, and would not use."""
-        lurker = record("aaa", "10.0.0.1", state="maint")
-        decision = Balancer().hears(0, web(1), lurker)
-        assert names(decision) == ["web-1"]
-        assert decision.displaced == (Displaced("nodes", "aaa", "web-1"),)
 
     def test_a_line_that_is_held_goes_too(self) -> None:
         """The operator's word counts for members that failed and for those that do not parse."""
