@@ -105,7 +105,9 @@ class HAProxyFake:
     def _answer(self, line: str) -> str:
         if self.mood is Mood.GARBLED:
             return "Unknown command\n\n"
-        if line.startswith("prompt;"):
+        if line.startswith(f"@!{self._worker_pid} "):  # for the worker, by way of its master
+            whole = self._answer(line.replace(f"@!{self._worker_pid} ", ""))
+        elif line.startswith("prompt;"):
             whole = "\n> " + "".join(f"{self._reply(command)}\n> " for command in line.split(";")[1:])
         else:
             whole = {

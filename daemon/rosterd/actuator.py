@@ -24,7 +24,7 @@ from rosterd.blueprint import Blueprint, Drafts
 from rosterd.debounce import Debounce, Pace
 from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, ReloadPostponed, TemplateError
 from rosterd.metrics import Metrics
-from rosterd.model import Desired, Reload
+from rosterd.model import Desired, Reload, Running
 from rosterd.outcome import Outcome
 from rosterd.proxy.apply import Applied, Applier
 from rosterd.proxy.config_file import ConfigFile
@@ -183,6 +183,10 @@ class Actuator:
     async def has_worker(self) -> bool:
         """Whether HAProxy runs, by its master's word."""
         return await self._applier.has_worker()
+
+    async def observe_by_master(self) -> Running | None:
+        """What HAProxy runs, by its master's word."""
+        return await self._applier.observe()
 
     async def follow_in_time(self, outcome: Outcome) -> None:
         """Bring the file level once nothing more changes for a moment: HAProxy runs what it should already."""

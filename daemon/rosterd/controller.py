@@ -85,7 +85,13 @@ class Controller:
         now = clock()
         self._started_at = now
         self._observed = Observed(now)
-        self._observer = Observer(observed=self._observed, runtime=runtime, has_worker=actuator.has_worker, clock=clock)
+        self._observer = Observer(
+            observed=self._observed,
+            runtime=runtime,
+            has_worker=actuator.has_worker,
+            by_master=actuator.observe_by_master,
+            clock=clock,
+        )
         self._planner = Planner(
             observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
         )
@@ -305,12 +311,13 @@ class Controller:
         """Read what HAProxy runs."""
         before = self._decider.by_hand
         running = await self._observer.look(self._drafts.newest.settings.proxy.observe_interval_s)
-        if running is None:
+        found = running or self._observer.relayed
+        if found is None:
             return
         tell_by_hand(before, self._decider.by_hand)
         if self._observer.was_away:
             self._actuator.start_over()
-        self._decider.inherit(running, self._clock())
+        self._decider.inherit(found, self._clock())
 
     def _take_snapshot(self, now: float) -> None:
         limits = self._drafts.good_or_only.settings.policy
@@ -324,6 +331,8 @@ class Controller:
         observed = self._observed
         if self._decider.decision is not None or observed.is_whole or not self._actuator.has_file:
             return True
+        if self._decider.has_inherited and observed.snapshot is not None:
+            return True  # its servers are known by its master's word
         if observed.snapshot is None and observed.running is None:
             return False  # nothing is known that could be better than the file
         if self._begin_at is None:

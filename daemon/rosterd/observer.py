@@ -54,19 +54,24 @@ class Observer:
         observed: Observed,
         runtime: HAProxySocket,
         has_worker: Callable[[], Awaitable[bool]],
+        by_master: Callable[[], Awaitable[Running | None]],
         clock: Callable[[], float],
     ) -> None:
-        """Wire it up; `has_worker` asks the master, `clock` is monotonic seconds."""
+        """Wire it up; `has_worker` and `by_master` ask the master, `clock` is monotonic seconds."""
         self.due_at = clock()
         self.is_deaf = False
         """Whether HAProxy runs, by its master's word, and does not answer where it is asked."""
         self.has_lost_socket = False
         """Whether that is because the file of its runtime socket is gone."""
+        self.relayed: Running | None = None
+        """What HAProxy runs by its master's word, where the file of its runtime socket is gone: it cannot be told
+        anything there, but who serves is known, also to a daemon that has just started."""
         self.was_away = False
         """Whether the last look found a HAProxy that had been away, and did not just blink during a reload."""
         self._observed = observed
         self._runtime = runtime
         self._has_worker = has_worker
+        self._by_master = by_master
         self._clock = clock
         self._quick_s = QUICK_LOOK_S
         self._took_s = 0.0
@@ -117,10 +122,13 @@ class Observer:
 
     async def _miss(self, error: ProxyError) -> None:
         observed, now = self._observed, self._clock()
-        observed.running = None
         if observed.proxy.fails(now, str(error)):
             log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
         is_gone = _is_gone(self._runtime.path)
+        self.relayed = await self._by_master() if is_gone else None
+        if self.relayed is not None:
+            observed.see(self.relayed)
+        observed.running = None
         patience_s = GONE_AFTER_S if is_gone else DEAF_AFTER_S
         self.is_deaf = now >= observed.proxy.since + patience_s and await self._has_worker()
         self.has_lost_socket = is_gone and self.is_deaf
@@ -136,6 +144,7 @@ class Observer:
         elif before is not None and before.pid != running.pid:
             log.warning("proxy.restarted", pid=running.pid, was=before.pid)
         self.is_deaf = self.has_lost_socket = False
+        self.relayed = None
         observed.proxy.answers(now)
         observed.note_generation(running, now)
         observed.see(running)

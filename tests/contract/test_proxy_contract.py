@@ -65,6 +65,13 @@ async def test_both_sockets_speak_of_the_same_worker(haproxy: Subject) -> None:
     assert processes.old_workers == ()
 
 
+async def test_the_master_hands_on_what_the_worker_says(haproxy: Subject) -> None:
+    """The same as the worker's own socket, which may be gone."""
+    running = await observe(runtime_of(haproxy))
+    haproxy.runtime_socket.unlink()
+    assert await master_of(haproxy).observe() == running
+
+
 async def test_a_good_reload_is_proven_by_its_new_worker(haproxy: Subject) -> None:
     """The proof names a worker that was not there before, and the runtime socket answers from it."""
     master = master_of(haproxy)
@@ -108,8 +115,9 @@ async def test_many_reloads_in_a_row_are_each_proven(haproxy: Subject) -> None:
 async def test_a_haproxy_that_is_gone_is_unreachable(haproxy: Subject) -> None:
     """Both sockets are named in the error."""
     await haproxy.stop() if isinstance(haproxy, HAProxyFake) else haproxy.stop()
-    with pytest.raises(ProxyUnreachable, match=r"master\.sock"):
-        await master_of(haproxy).processes()
+    for question in (master_of(haproxy).processes, master_of(haproxy).observe):
+        with pytest.raises(ProxyUnreachable, match=r"master\.sock"):
+            await question()
     with pytest.raises(ProxyUnreachable, match=r"run\.sock"):
         await observe(runtime_of(haproxy))
 

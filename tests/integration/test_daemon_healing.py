@@ -16,6 +16,9 @@ from tests.haproxy_process import BINARY
 from tests.loopback import free_address
 
 STALE_LIMIT_S = 3.0
+FAILED_WITHIN_S = 40.0
+BACK_WITHIN_S = 4.0
+"""After a second HAProxy is held for deaf, and two reloads follow; less than a daemon waits that knows nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +327,45 @@ def weight_of(balancer: Balancer, web: WebNode) -> int | None:
     """Return the weight that HAProxy has for the server."""
     server = balancer.running_server(web.name)
     return server.weight if server else None
+
+
+def test_a_daemon_that_dies_while_haproxy_gets_a_new_socket(tmp_path: Path) -> None:
+    """The socket was removed; HAProxy has been reloaded with one beside its place, and not yet with one in its place.
+
+    The next daemon finds it, forgets neither who is held nor who was taken out by hand, and does what is left to do.
+    """
+    program, flag = tmp_path / "haproxy", tmp_path / "stands-still"
+    policy = {"hold_s": 300.0, "longest_hold_s": 300.0}
+    with Balancer(tmp_path, {"proxy": {"binary": str(program)}, "policy": policy}) as balancer:
+        socket, aside = balancer.haproxy.runtime_socket, balancer.haproxy.runtime_socket.with_suffix(".sock.aside")
+        # The check of the text that comes after the one with the socket beside takes until the daemon is dead.
+        wait = f'while [ -e {flag} ]; do grep -q {aside} "$3" && break; sleep 0.02; done'
+        write_program(program, f'{wait}; exec {BINARY} "$@"')
+        balancer.start()
+        web, failed, out = (balancer.add_web() for _ in range(3))
+        balancer.wait_served(web, failed, out)
+        balancer.haproxy.ask(f"set server nodes/{out.name} state maint")
+        balancer.daemon.wait_event("server.taken_out")
+        failed.agent.kill()
+        balancer.daemon.wait_event("server.held", within=FAILED_WITHIN_S, server=failed.name)
+        balancer.wait_content()
+        with balancer.traffic() as load:
+            flag.touch()
+            socket.unlink()
+            balancer.until(aside.exists, "a worker that listens beside the place")
+            balancer.until(lambda: str(aside) in balancer.haproxy.config.read_text(), "the file to say so")
+            balancer.daemon.end(signal.SIGKILL)
+            flag.unlink()
+            assert not socket.exists()
+            mark = balancer.daemon.mark()
+            balancer.daemon.start()
+            assert balancer.daemon.wait_event("servers.inherited", mark)["servers"] == 3
+            balancer.until(lambda: str(aside) not in balancer.haproxy.config.read_text(), "the file to be as it should")
+            balancer.daemon.wait_event("proxy.reached", mark, within=BACK_WITHIN_S)
+            balancer.wait_ready()
+            balancer.wait_content()
+        assert {sample.backend for sample in load.samples[-40:]} == {web.address, failed.address}
+        assert balancer.running_names() == {web.name, failed.name, out.name}
+        assert balancer.daemon.server(failed.name)["held"] == "failed"
+        assert balancer.daemon.server(out.name)["by_hand"] is True
+        assert len(balancer.daemon.events("proxy.reloaded", mark)) == 1

@@ -127,6 +127,28 @@ async def test_a_reload_that_fails_puts_the_last_good_text_back(
     assert only_the_file_is_there(haproxy)
 
 
+async def test_a_socket_that_is_gone_is_made_anew(haproxy: HAProxyProcess, file: ConfigFile, applier: Applier) -> None:
+    """By way of a worker that listens beside its place: a new one takes over what the old one holds, gone or not."""
+    good = haproxy.text("second", f"{PAGE} second")
+    haproxy.runtime_socket.unlink()
+    await applier.reload_by(good.replace("run.sock", "run.sock.aside"), good, 99)
+    assert await structure(haproxy) == "second"
+    assert file.read() == file.read_good() == good
+
+
+async def test_a_way_that_ends_in_the_middle_leaves_no_file_of_its_own(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """The text is refused after HAProxy has been reloaded once: the file is the last good one."""
+    good = haproxy.text("second", f"{PAGE} second")
+    await applier.reload(good, 99)
+    haproxy.runtime_socket.unlink()
+    with pytest.raises(ConfigRefused):
+        await applier.reload_by(good.replace("run.sock", "run.sock.aside"), haproxy.text("third", "bogus line"), 99)
+    assert file.read() == file.read_good() == good
+    assert page(haproxy) == "second"
+
+
 async def test_a_port_that_is_taken_is_found_before(
     haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
 ) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from rosterd.errors import ConfigFileError, ProxyError, ReloadPostponed
+from rosterd.model import Running
 from rosterd.proxy.binds import try_new_binds
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master, ReloadProof, check
@@ -80,8 +81,14 @@ class Applier:
         A new worker takes over the listeners of the old one, also one whose file is gone. The worker in between is no
         old one in the count.
         """
+        before = self._file.read()
         await self._reload(aside, most_old_workers)
-        applied = await self._reload(text, most_old_workers + 1)
+        try:
+            applied = await self._reload(text, most_old_workers + 1)
+        except ProxyError as failure:
+            if self._file.read() == aside:
+                self._restore(before, failure)
+            raise
         self.confirm(text)
         return applied
 
@@ -125,6 +132,13 @@ class Applier:
             return bool((await self._master.processes()).workers)
         except ProxyError:
             return False
+
+    async def observe(self) -> Running | None:
+        """What HAProxy runs by its master's word; None when that does not answer, or has no worker."""
+        try:
+            return await self._master.observe()
+        except ProxyError:
+            return None
 
     async def follow(self, text: str) -> Followed:
         """Bring the file to `text` without a reload: for a HAProxy that runs the same already, or does not run at all.

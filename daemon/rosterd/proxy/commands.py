@@ -32,6 +32,12 @@ OBSERVE = f"{SHOW_INFO};{SHOW_SERVERS}"
 SHOW_SERVER_STAT = "show stat -1 4 -1"
 OBSERVE_WITH_SESSIONS = f"{OBSERVE};{SHOW_SERVER_STAT}"
 
+
+def by_master(question: str, pid: int) -> str:
+    """The same question to a worker, for the master socket: it hands each command on, and the answer back."""
+    return ";".join(f"@!{pid} {command}" for command in question.split(";"))
+
+
 STRUCTURE_MARK = "rosterd:"
 """How the description of a configuration of ours starts; the digest of its structure follows."""
 

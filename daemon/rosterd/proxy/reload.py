@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rosterd.errors import ConfigRefused, ProxyBinaryError, ProxyGarbled, ProxyUnreachable, ReloadFailed
+from rosterd.model import Running
 from rosterd.proxy import commands
 from rosterd.proxy.commands import Outcome, Processes, ReloadAnswer
 from rosterd.proxy.socket import HAProxySocket
@@ -124,6 +125,16 @@ class Master:
     async def processes(self) -> Processes:
         """The master and its workers, old ones included. Raises `ProxyUnreachable` or `ProxyGarbled`."""
         return commands.parse_proc(await self.socket.ask(commands.SHOW_PROC))
+
+    async def observe(self) -> Running:
+        """What the newest worker runs; the way to ask one whose own socket is gone.
+
+        Raises `ProxyUnreachable` or `ProxyGarbled`.
+        """
+        workers = (await self.processes()).workers
+        if not workers:
+            raise ProxyUnreachable(f"HAProxy's master at {self.socket.path} has no worker")
+        return commands.parse_observation(await self.socket.ask(commands.by_master(commands.OBSERVE, workers[0].pid)))
 
     async def reload(self, before: Processes) -> ReloadProof:
         """Have HAProxy load its file in a new worker, and prove that it did; `before` is how it stood just now.
