@@ -2,6 +2,7 @@
 
 - `docs/settings.md`, from the settings classes;
 - `docs/metrics.md`, from the metrics themselves;
+- `daemon/rosterd/admin/openapi.json`, from the shapes of the answers;
 - the diagram of the Serf session in `docs/design.md`, from its transition table;
 - the results in `docs/bench.md`, from `docs/bench/results.json`;
 - the templates in `examples/`, from the shipped one and the edits that `docs/template.md` shows;
@@ -23,6 +24,7 @@ from rosterd.admin.metrics import Figures
 from rosterd.metrics import Metrics
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
+from tests import openapi
 from tests.bench import page as bench_page
 from tests.markdown import Page
 from tests.soak import page as soak_page
@@ -257,6 +259,7 @@ def documents() -> Mapping[Path, str]:
     return {
         DOCS / "settings.md": settings_page(),
         DOCS / "metrics.md": metrics_page(),
+        TREE / "daemon" / "rosterd" / "admin" / "openapi.json": openapi.text(),
         **{TREE / "examples" / name / TEMPLATE.name: template_with(chapter) for name, chapter in EXAMPLES.items()},
         design: _with(design.read_text(encoding="utf-8"), DIAGRAM, session_diagram()),
         bench: _with(bench.read_text(encoding="utf-8"), RESULTS, bench_page.section()),

@@ -21,6 +21,7 @@ from typing import Any
 import typer
 
 from rosterd.admin.client import ask, follow
+from rosterd.answers import plan_answer, records_of
 from rosterd.blueprint import Blueprint
 from rosterd.console import event_line, print_json, print_members, print_plan, print_states, print_status
 from rosterd.errors import DaemonUnreachable, MembersFileError, NodeUnmoved
@@ -31,7 +32,6 @@ from rosterd.proxy.reload import check as check_configuration
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
 from rosterd.render import render as configuration_of
-from rosterd.report import plan_json, records_of
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.serf.state_change import Patience, refusals, states_json
 from rosterd.serf.tell import tell
@@ -77,7 +77,7 @@ def plan(settings_file: Path | None, members_file: str | None, *, as_json: bool)
     desired = Desired(blueprint.structure, backends, _text(blueprint, backends))
     means = Means(_NOW, loaded.proxy.drain_timeout_s) if loaded.proxy.apply == "runtime" else None
     found = compare(desired, running, means)
-    shown = plan_json(found)
+    shown = plan_answer(found)
     (print_json if as_json else print_plan)(shown)
     return 0 if isinstance(found, Nothing) else 1
 

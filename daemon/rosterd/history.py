@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
-from rosterd.report import Json
+Json = dict[str, Any]
+"""One event, as it is told."""
 
 MOST_KEPT = 1000
 

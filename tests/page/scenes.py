@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rosterd.report import status_json
+from rosterd.answers import status_answer
 from tests.unit.test_report import TRAFFIC, at_work
 
 Json = Mapping[str, Any]
@@ -48,7 +48,7 @@ def quiet(*services: Json) -> Json:
     report = replace(at_work(), agent_error="", proxy_error="", action_error="", blueprint_error="")
     calm = {"guard": "", "guard_overridden": "", "displaced": [], "barred": [], "damped": [], "quarantined": []}
     found = services or (service("nodes", server("web-1"), server("web-2", address="10.0.0.2")),)
-    return {**status_json(report, TRAFFIC), **calm, "services": list(found)}
+    return {**status_answer(report, TRAFFIC), **calm, "services": list(found)}
 
 
 def troubled() -> Json:
@@ -60,9 +60,9 @@ def troubled() -> Json:
         action_error="the disk is full",
         blueprint_error="haproxy.cfg.j2:3: 'nonsense' is undefined",
     )
-    status = status_json(report, TRAFFIC)
+    status = status_answer(report, TRAFFIC)
     by_hand = server("web-9", state="drain", by_hand=True, address="2001:db8::1")
-    nodes = {**status["services"][0], "leaving": [{"name": "web-0", "since_s": 3.5, "sessions": 2}]}
+    nodes: dict[str, Any] = {**status["services"][0], "leaving": [{"name": "web-0", "since_s": 3.5, "sessions": 2}]}
     return {
         **status,
         "guard": "more than half of nodes failed at once",

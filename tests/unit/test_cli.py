@@ -20,10 +20,11 @@ from typer.testing import CliRunner, Result
 
 from rosterd import __version__
 from rosterd.admin.server import serving
+from rosterd.answers import members_answer
 from rosterd.cli import app
 from rosterd.model import Nothing, Reason, ReasonKind, Reload
 from rosterd.policy import View, decide
-from rosterd.report import Report, members_json
+from rosterd.report import Report
 from rosterd.roster import EMPTY, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.admin.insight import insight
@@ -86,7 +87,7 @@ def node(tmp_path: Path) -> Node:
 
 def printed(report: Report) -> str:
     """Return what `rosterd members --json` prints."""
-    return json.dumps(members_json(report))
+    return json.dumps(members_answer(report))
 
 
 def fails(result: Result, code: int, *words: str) -> None:
@@ -433,7 +434,7 @@ class TestBesideDaemon:
         report = at_work()
         with answering(node.listen, lambda: report):
             result = node.runs("members", "--json")
-        assert json.loads(result.stdout) == members_json(report)
+        assert json.loads(result.stdout) == members_answer(report)
         piped = node.runs("render", "--members", "-", piped=result.stdout)
         assert "server alive 10.0.0.1:3000 " in piped.stdout
 

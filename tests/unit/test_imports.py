@@ -29,6 +29,11 @@ VOCABULARY = frozenset(
 )
 PURE_CORE = frozenset(
     {
+        "rosterd.answers",
+        "rosterd.answers.members",
+        "rosterd.answers.plan",
+        "rosterd.answers.shapes",
+        "rosterd.answers.status",
         "rosterd.backoff",
         "rosterd.blueprint",
         "rosterd.damping",
@@ -95,6 +100,7 @@ LOOP = frozenset(
         "rosterd.actuator",
         "rosterd.admin",
         "rosterd.admin.client",
+        "rosterd.admin.etag",
         "rosterd.admin.events",
         "rosterd.admin.insight",
         "rosterd.admin.metrics",
@@ -137,6 +143,7 @@ HARMLESS = frozenset(
 """What vocabulary and pure core may import: none of it reads a clock, rolls dice, waits, or speaks to anybody."""
 
 NEEDED: Mapping[str, frozenset[str]] = {
+    "rosterd.answers.shapes": frozenset({"typing_extensions"}),
     "rosterd.places": frozenset({"pathlib"}),
     "rosterd.render": frozenset({"jinja2"}),
     "rosterd.serf.protocol": frozenset({"msgpack"}),

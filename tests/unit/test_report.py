@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rosterd.answers import members_answer, plan_answer, records_of, status_answer
 from rosterd.errors import MembersFileError
 from rosterd.generation import digest_of_desired, digest_of_running
 from rosterd.model import (
@@ -35,7 +36,7 @@ from rosterd.model import (
 from rosterd.parse import printable
 from rosterd.policy import View, decide
 from rosterd.proxy.traffic import Figures, Reading, Traffic
-from rosterd.report import LastReload, Report, members_json, plan_json, records_of, status_json
+from rosterd.report import LastReload, Report
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import EVERYBODY, hostile_text, record, table_of
@@ -135,7 +136,7 @@ class TestStatus:
     def test_of_a_daemon_at_work(self) -> None:
         """Every field, by its name; programs rely on them."""
         ids = {server.name: server.id for server in at_work().decision.backends[0].servers}  # type: ignore[union-attr]
-        assert as_json(status_json(at_work(), TRAFFIC)) == {
+        assert as_json(status_answer(at_work(), TRAFFIC)) == {
             "version": "1.2.3",
             "pid": 4711,
             "uptime_s": 10.0,
@@ -231,8 +232,8 @@ class TestStatus:
 
     def test_it_has_the_same_fields_from_the_start(self) -> None:
         """Programs need not ask which are there yet."""
-        early = as_json(status_json(EARLY))
-        assert early.keys() == as_json(status_json(at_work())).keys()
+        early = as_json(status_answer(EARLY))
+        assert early.keys() == as_json(status_answer(at_work())).keys()
         assert (early["ready"], early["services"], early["last_reload"]) == (False, [], None)
         assert early["plan"]["action"] == "unknown"
 
@@ -242,7 +243,7 @@ class TestStatus:
         assert report.running is not None
         going = replace(report, departed={("nodes", "web-1"): 98.0})
         counted = replace(going, running=replace(report.running, sessions={("nodes", "web-1"): 4}))
-        shown = [status_json(going, TRAFFIC), status_json(counted), status_json(going)]
+        shown = [status_answer(going, TRAFFIC), status_answer(counted), status_answer(going)]
         assert [status["services"][0]["leaving"] for status in shown] == [
             [{"name": "web-1", "since_s": 2.0, "sessions": sessions}] for sessions in (9, 4, None)
         ]
@@ -288,7 +289,7 @@ class TestMembers:
             60.0,
             served=EVERYBODY,
         )
-        assert as_json(members_json(replace(EARLY, table=table))) == {
+        assert as_json(members_answer(replace(EARLY, table=table))) == {
             "members": [
                 {
                     "name": "bad",
@@ -357,7 +358,7 @@ class TestPlan:
     )
     def test_each_form(self, plan: Plan | None, shown: dict[str, object]) -> None:
         """Always the same four fields."""
-        assert as_json(plan_json(plan)) == shown
+        assert as_json(plan_answer(plan)) == shown
 
 
 # --- the way back -----------------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ class TestPlan:
 
 def there_and_back(table: Table) -> Table:
     """Return the table that the printed members of a table make."""
-    text = json.dumps(members_json(replace(EARLY, table=table)))
+    text = json.dumps(members_answer(replace(EARLY, table=table)))
     back, _ = advance(EMPTY, records_of(text, "members.json"), 0.0, served=EVERYBODY)
     return back
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rosterd.report import status_json
+from rosterd.answers import status_answer
 from rosterd.words import Mood, Trouble, changes, duration, services, troubles
 from tests.page.scenes import changed, event, joined, quiet, server, service, troubled
 from tests.unit.test_report import EARLY
@@ -135,7 +135,7 @@ class TestServices:
 
     def test_before_anything_is_known(self) -> None:
         """There are no services, and that is no fault."""
-        assert services(status_json(EARLY), MANY) == ()
+        assert services(status_answer(EARLY), MANY) == ()
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from rosterd.history import History
-from rosterd.report import Json
+from rosterd.history import History, Json
 
 STREAM = "text/event-stream"
 MOST_READERS = 100

@@ -8,6 +8,7 @@
     /v1/status    everything worth knowing, as JSON
     /v1/members   the member table, as JSON
     /v1/events    what happened: a list, or a stream that goes on (events.py)
+    /v1/openapi.json  a description of all this, for programs
 
 Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request, and HAProxy for
 traffic at most once a second; it holds nothing itself.
@@ -19,21 +20,26 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
 from pathlib import Path
 
 from aiohttp import web
 
 from rosterd import __version__
 from rosterd.admin import page
+from rosterd.admin.etag import tagged
 from rosterd.admin.events import EventSource
 from rosterd.admin.insight import Insight
 from rosterd.admin.metrics import Figures, exposition
+from rosterd.answers import Status, members_answer, ready_answer, status_answer
 from rosterd.errors import AdminAddressTaken
-from rosterd.report import Json, members_json, status_json
 from rosterd.settings import UNIX_PREFIX, split_host_port
 
 MARK = "X-Rosterd-Version"
 """The header by which a command knows that it is a rosterd that answers."""
+
+
+OPENAPI = files("rosterd.admin") / "openapi.json"
 
 
 async def _sign(_: web.Request, response: web.StreamResponse) -> None:
@@ -45,23 +51,25 @@ def application(insight: Insight) -> web.Application:
     report = insight.report
     source = EventSource(insight.history)
 
-    async def whole_status() -> Json:
+    async def whole_status() -> Status:
         reading = await insight.traffic()
-        return status_json(report(), reading)
+        return status_answer(report(), reading)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
     async def readyz(_: web.Request) -> web.Response:
         now = report()
-        answer = {"ready": now.ready, "reasons": now.not_ready}
-        return web.json_response(answer, status=200 if now.ready else 503)
+        return web.json_response(ready_answer(now), status=200 if now.ready else 503)
 
-    async def status(_: web.Request) -> web.Response:
-        return web.json_response(await whole_status())
+    async def status(request: web.Request) -> web.Response:
+        return tagged(request, await whole_status())
 
-    async def members(_: web.Request) -> web.Response:
-        return web.json_response(members_json(report()))
+    async def members(request: web.Request) -> web.Response:
+        return tagged(request, members_answer(report()))
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.Response(body=OPENAPI.read_bytes(), content_type="application/json")
 
     async def metrics(request: web.Request) -> web.Response:
         figures = Figures(insight.metrics, report(), await insight.old_workers())
@@ -79,6 +87,7 @@ def application(insight: Insight) -> web.Application:
             web.get("/v1/status", status),
             web.get("/v1/members", members),
             web.get("/v1/events", source.get),
+            web.get("/v1/openapi.json", openapi),
             *page.routes(whole_status, insight.history.newest),
         ]
     )

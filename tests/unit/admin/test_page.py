@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from rosterd.admin.page import render, routes
-from rosterd.report import status_json
+from rosterd.answers import status_answer
 from tests.page.scenes import HOSTILE, changed, event, quiet, server, service, troubled
 from tests.unit.test_report import EARLY
 
@@ -41,7 +41,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("status", [status_json(EARLY), quiet(), troubled()], ids=["early", "quiet", "troubled"])
+@pytest.mark.parametrize("status", [status_answer(EARLY), quiet(), troubled()], ids=["early", "quiet", "troubled"])
 @pytest.mark.parametrize("events", [[], [changed(1, "web-1", "t.1")]], ids=["none", "some"])
 def test_the_markup_is_whole(status: dict[str, object], events: list[dict[str, object]]) -> None:
     """Each element is closed; nothing is fetched from elsewhere, and no script or style stands in it."""

@@ -1,0 +1,22 @@
+"""What the daemon answers: JSON made of a report, and the way back from a list of members.
+
+Pure. `shapes` says what fields there are; `status`, `members` and `plan` make them.
+"""
+
+from rosterd.answers.members import members_answer, records_of
+from rosterd.answers.plan import plan_answer
+from rosterd.answers.shapes import Alive, Members, Plan, Ready, Status
+from rosterd.answers.status import ready_answer, status_answer
+
+__all__ = [
+    "Alive",
+    "Members",
+    "Plan",
+    "Ready",
+    "Status",
+    "members_answer",
+    "plan_answer",
+    "ready_answer",
+    "records_of",
+    "status_answer",
+]
