@@ -11,10 +11,11 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from rosterd.errors import ProxyUnreachable
 from rosterd.model import Action, Running
@@ -23,8 +24,6 @@ from rosterd.proxy.actions import Result, batch, lines_of, result_of, split_repl
 
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes; `show servers state` of 10,000 servers takes a fiftieth of it."""
-
-_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +50,43 @@ class HAProxySocket:
             raise ProxyUnreachable(f"HAProxy's socket {self.path} cannot be reached: {reason}") from error
 
     async def _converse(self, line: str) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self.path)
+        loop = asyncio.get_running_loop()
+        conversation = _Conversation(line.encode() + b"\n", loop.create_future())
+        transport, _ = await loop.create_unix_connection(lambda: conversation, str(self.path))
         try:
-            # No drain in between: the transport goes on writing while the answer is read.
-            writer.write(line.encode() + b"\n")
-            writer.write_eof()
-            return await self._read_all(reader)
+            return await conversation.answer
         finally:
-            writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            transport.abort()
 
-    async def _read_all(self, reader: asyncio.StreamReader) -> bytes:
-        answer = bytearray()
-        while chunk := await reader.read(_CHUNK):
-            answer += chunk
-            if len(answer) > LONGEST_ANSWER:
-                raise ProxyUnreachable(f"HAProxy's socket {self.path} answered with more than {LONGEST_ANSWER} bytes")
-        return bytes(answer)
+
+class _Conversation(asyncio.Protocol):
+    """One question and its answer, which is all that comes until HAProxy closes.
+
+    The transport goes on writing while it reads.
+    """
+
+    def __init__(self, question: bytes, answer: asyncio.Future[bytes]) -> None:
+        self.answer = answer
+        self._question = question
+        self._said = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = cast("asyncio.Transport", transport)
+        connection.write(self._question)
+        connection.write_eof()
+
+    def data_received(self, data: bytes) -> None:
+        self._said += data
+        if len(self._said) > LONGEST_ANSWER and not self.answer.done():
+            self.answer.set_exception(OSError(errno.EMSGSIZE, f"it answers with more than {LONGEST_ANSWER} bytes"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.answer.done():
+            return
+        if exc is None:
+            self.answer.set_result(bytes(self._said))
+        else:
+            self.answer.set_exception(exc)
 
 
 async def carry_out(
