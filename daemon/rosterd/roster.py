@@ -65,13 +65,13 @@ def advance(
     entries: dict[str, Entry] = {}
     changes: list[Change] = []
     for record in records:
-        status = parse_status(record.status)
-        if status is None:
-            continue
         name = shown_name(record.name)
         old = table.entries.get(name)
-        if old is not None and old.status is status and old.record == record:
+        if old is not None and old.record == record and old.status is not Status.UNSEEN:
             entries[name] = old
+            continue
+        status = parse_status(record.status)
+        if status is None:
             continue
         since = old.since if old is not None and _goes_on(old.status, status) else now
         entries[name] = _entry(name, status, since, record, old, now)

@@ -40,23 +40,23 @@ def candidates(
 
 def _candidate(entry: Entry, service: ServiceSettings, line: Server | None, holding: Holding) -> Candidate | None:
     match entry.status, entry.subject:
-        case Status.ALIVE, Member() as member:
-            if service.matches(member.tags):
-                return Candidate(_line(member, service))
-            hold = holding.of_gone(entry)
+        case Status.ALIVE, Member() as member if service.matches(member.tags):
+            return Candidate(_line(member, service, line))
+        case _ if line is None:
+            return None  # there is nothing to hold: most who have left
         case Status.ALIVE, Quarantined():
             hold = holding.of_unfit(entry)
         case ((Status.FAILED | Status.UNSEEN), _):
             hold = holding.of_away(entry)
         case _:
             hold = holding.of_gone(entry)
-    return None if line is None else Candidate(line, hold)
+    return Candidate(line, hold)
 
 
-def _line(member: Member, service: ServiceSettings) -> Server:
+def _line(member: Member, service: ServiceSettings, line: Server | None) -> Server:
     return Server(
         name=member.name,
-        id=0,  # given by ids.py, once it is known who serves
+        id=line.id if line else 0,  # a new one gets its own from ids.py, once it is known who serves
         address=member.address,
         port=service.port if member.port is None else member.port,
         weight=_weight(member, service),

@@ -87,10 +87,8 @@ def _as_set_by_hand(
 ) -> Iterator[Server]:
     """The servers, out where somebody took them out by hand; what the tags take out is out already."""
     for server in servers:
-        if server.weight == 0:
-            yield server
-        else:
-            yield replace(server, state=by_hand.get((service, server.name), AdminState.READY))
+        state = by_hand.get((service, server.name), AdminState.READY) if server.weight else server.state
+        yield server if server.state is state else replace(server, state=state)
 
 
 def _quarantined(table: Table) -> tuple[Quarantined, ...]:

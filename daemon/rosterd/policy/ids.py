@@ -13,13 +13,15 @@ LARGEST_ID = 2**31 - 1
 
 
 def with_ids(servers: Iterable[Server], served: Mapping[str, Server]) -> tuple[Server, ...]:
-    """Give each server the id that it has, or a new one that depends on its name and on collisions only."""
+    """The servers, those that are new with an id that depends on their name and on collisions only."""
     servers = tuple(servers)
     taken = {served[server.name].id for server in servers if server.name in served}
     numbered: list[Server] = []
     for server in servers:
-        line = served.get(server.name)
-        number = _free_id(server.name, taken) if line is None else line.id
+        if server.name in served:
+            numbered.append(server)
+            continue
+        number = _free_id(server.name, taken)
         taken.add(number)
         numbered.append(replace(server, id=number))
     return tuple(numbered)
