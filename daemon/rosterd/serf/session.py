@@ -6,7 +6,8 @@ Rules:
 
 - `TRANSITIONS` is the whole truth: a signal that a state does not list raises `SerfOutOfStep`, and nothing else changes
   the state.
-- The `members` reply is the truth. An event, a log line and a `stats` reply whose mark moved only ask for a new one.
+- The `members` reply is the truth. A log line, a `stats` reply whose mark moved, and an event that no log line came
+  before, only ask for a new one.
 - At most one `stats` and one `members` are in flight. Wakes that come meanwhile add up to one more `members`, and that
   waits as long as the last one took: a storm of log lines cannot take more than half of the agent's time for us.
 - The agent answers in order, so what `stats` show, a table that was asked for after them shows, too. They are read
@@ -162,6 +163,7 @@ class Session:
         self._sent: dict[Command, float] = {}
         self._stats: Stats | None = None
         self._woken = False
+        self._log_spoke = False
         self._stats_due = 0.0
         self._stats_read_at = 0.0
         self._members_due = 0.0
@@ -239,9 +241,9 @@ class Session:
 
     def _take(self, message: Message, now: float) -> tuple[SessionEvent, ...]:
         match message:
-            case Told():
+            case Told(subscription):
                 self._step(Signal.TOLD)
-                self._woken = True
+                self._take_told(subscription)
             case Accepted(command):
                 self._take_accepted(command, now)
             case Stats():
@@ -268,6 +270,12 @@ class Session:
             self._ask(protocol.monitor(), now)
         else:
             self._ask(protocol.stats(), now)
+
+    def _take_told(self, subscription: Command) -> None:
+        """Have the table read; not for an event that comes behind log lines, which have told of it a second before."""
+        if subscription is Command.MONITOR or not self._log_spoke:
+            self._woken = True
+        self._log_spoke = subscription is Command.MONITOR
 
     def _take_stats(self, stats: Stats, now: float) -> None:
         self._stats_due = self._sent.pop(Command.STATS) + self._timing.stats_interval

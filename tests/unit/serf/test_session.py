@@ -164,10 +164,24 @@ def test_equal_stats_read_no_table() -> None:
 
 @pytest.mark.parametrize("wake", ["event", "log"])
 def test_a_record_reads_the_table_at_once(wake: str) -> None:
-    """An event or a log line only wakes: the table is asked for in the same turn, and the stats before it."""
+    """An event or a log line alone only wakes: the table is asked for in the same turn, and the stats before it."""
     peer = Peer()
     peer.go_live()
     assert peer.answer(wake, 0.01) == []
+    assert peer.asked() == ["stats", "members"]
+
+
+def test_an_event_behind_log_lines_is_no_news() -> None:
+    """The log told of it a second before; the next event without a line in between is read for again."""
+    peer = Peer()
+    peer.go_live()
+    peer.answer("log", 0.01)
+    assert peer.asked() == ["stats", "members"]
+    peer.answer("stats", 0.02)
+    peer.answer("members", 0.02)
+    peer.answer("event", 0.03)
+    assert peer.asked() == []
+    peer.answer("event", 0.04)
     assert peer.asked() == ["stats", "members"]
 
 
