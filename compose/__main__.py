@@ -21,10 +21,12 @@ from compose.engine import Engine, take_down
 from compose.images import make_images
 from compose.logs import Follower, LineFilter, passes, shown
 from compose.network import NoNetworkError
+from compose.settled import wait_settled
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from compose.cluster import Node
     from compose.commands import CommandResult
     from compose.logs import Line
 
@@ -52,14 +54,15 @@ def demo(cluster: ClusterName = DEMO) -> None:
 
 @app.command()
 def up(web: Annotated[int, typer.Option(help="How many web nodes")] = 2, cluster: ClusterName = DEMO) -> None:
-    """Start a new cluster: a balancer and web nodes."""
+    """Start a new cluster, a balancer and web nodes, and wait until all serve."""
     made = LocalCluster.create(RUN / cluster)
     made.require_programs()
     nodes = [made.register(Kind.BALANCER, "balancer"), *(made.register(Kind.WEB) for _ in range(web))]
     for node in nodes:
         made.start(node)
-    ports = made.ports
-    typer.echo(f"traffic http://{nodes[0].address}:{ports.http}/  statistics http://{nodes[0].address}:{ports.stats}/")
+    took = asyncio.run(wait_settled(made))
+    address, ports = nodes[0].address, made.ports
+    typer.echo(f"all serve after {took:.1f} s; traffic {_url(made)}  statistics http://{address}:{ports.stats}")
 
 
 @app.command()
@@ -120,6 +123,22 @@ def nodes(cluster: ClusterName = DEMO) -> None:
     Console().print(table)
 
 
+@app.command()
+def ready(cluster: ClusterName = DEMO) -> None:
+    """Wait until the balancer does what is wanted of it, with all nodes that run."""
+    asyncio.run(wait_settled(_open(cluster)))
+
+
+@app.command()
+def url(cluster: ClusterName = DEMO) -> None:
+    """Print where traffic comes in."""
+    typer.echo(_url(_open(cluster)))
+
+
+def _url(opened: LocalCluster) -> str:
+    return f"http://{_balancer(opened).address}:{opened.ports.http}"
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def ctl(
     name: NodeName,
@@ -138,10 +157,14 @@ def rosterd(
 ) -> None:
     """Run a rosterd command with the balancer's settings."""
     opened = _open(cluster)
+    _relay(opened.rosterd(_balancer(opened), *arguments))
+
+
+def _balancer(opened: LocalCluster) -> Node:
     balancers = [node for node in opened.nodes() if node.kind is Kind.BALANCER]
     if not balancers:
         raise ClusterError("the cluster has no balancer")
-    _relay(opened.rosterd(balancers[0], *arguments))
+    return balancers[0]
 
 
 @app.command()

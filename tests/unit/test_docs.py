@@ -16,6 +16,8 @@ from rosterd.errors import RosterdError
 from rosterd.model import Change, Server, Transition
 from rosterd.render import ServiceView
 from rosterd.settings import CheckSettings, Settings
+from tests.documented import FLOWS, LANGUAGES, NOT_RUN, Command, to_run
+from tests.documented import commands_of as shown_on
 from tests.generated_docs import documents
 from tests.logged_events import Logged, logged_events
 from tests.markdown import Page, spans
@@ -111,6 +113,37 @@ def test_every_module_has_its_line() -> None:
     listed = {spans(row["file"])[0] for row in docs("design.md").rows("file")}
     files = {path.relative_to(DAEMON) for path in DAEMON.rglob("*.py") if not path.name.startswith("__")}
     assert listed == {str(path) for path in files}
+
+
+# --- commands ---------------------------------------------------------------------------------------------------
+
+
+@each_page
+def test_each_code_block_says_what_it_is(page: Page) -> None:
+    """Of the shell or not: what is a command has to be known."""
+    assert {block.language for block in page.blocks} <= LANGUAGES
+
+
+def test_every_command_is_run_or_says_why_not() -> None:
+    """A command of a page is in a flow, which the integration tests run, or on the list of those that cannot be run."""
+    listed = {text: reason for reason, texts in NOT_RUN.items() for text in texts}
+    assert len(listed) == sum(len(texts) for texts in NOT_RUN.values())
+    shown = {command for page in PAGES for command in shown_on(page)}
+    run = {command for flow in FLOWS.values() for command in to_run(flow)}
+    assert not {command for command in shown - run if command.text not in listed}
+    assert not listed.keys() - {command.text for command in shown}, "no page shows them any more"
+    assert len(run) > 50
+
+
+def test_a_new_command_is_noticed(tmp_path: Path) -> None:
+    """A page that nobody thought of has commands too, also over two lines."""
+    page = TREE / "docs" / "no-such-page.md"
+    text = "```sh\nrosterd \\\n  status\n\ntrue\n```\n```text\nno command\n```\n"
+    path = tmp_path / page.relative_to(TREE)
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    assert [command.text for command in shown_on(Page(path), tmp_path)] == ["rosterd   status", "true"]
+    assert Command("docs/no-such-page.md", "true") not in {one for flow in FLOWS.values() for one in to_run(flow)}
 
 
 # --- what the pages name ----------------------------------------------------------------------------------------

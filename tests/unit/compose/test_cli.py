@@ -21,6 +21,8 @@ ABSENT = "no-such-cluster"
         ["kill", "web1"],
         ["tag", "web1", "weight=10"],
         ["nodes"],
+        ["ready"],
+        ["url"],
         ["ctl", "web1", "status"],
         ["rosterd", "status"],
         ["down"],
