@@ -21,7 +21,7 @@ from tests.markdown import Page
 
 TREE: Final = Path(__file__).resolve().parents[1]
 SHELL: Final = "sh"
-LANGUAGES: Final = frozenset({SHELL, "text", "toml", "ini", "diff", "mermaid"})
+LANGUAGES: Final = frozenset({SHELL, "text", "toml", "ini", "json", "diff", "mermaid"})
 """What a code block may be; only those of the shell are commands."""
 
 
@@ -59,11 +59,13 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
         "make test",
     ),
     "takes most of an hour; tests/integration/test_bench.py runs each of its parts once": ("make bench",),
+    "takes half an hour; tests/faults/test_soak.py runs a short one": ("make soak MINUTES=30",),
     "needs a container engine; tests/e2e does the same with one": (
         "docker compose -f compose/compose.yaml build",
         "docker compose -f compose/compose.yaml up -d --scale webapp=3",
         "docker compose -f compose/compose.yaml up -d --scale webapp=8",
         "docker compose -f compose/compose.yaml exec ha rosterd status",
+        "docker compose -f compose/compose.yaml exec ha rosterd drain NODE",
         "docker compose -f compose/compose.yaml --profile ha2 up -d",
         "docker compose -f compose/compose.yaml down --volumes",
     ),
@@ -79,6 +81,7 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
         "/usr/local/lib/rosterd/bin/pip install --require-hashes -r requirements/balancer.lock",
         "/usr/local/lib/rosterd/bin/pip install --no-deps .",
         "ln -s /usr/local/lib/rosterd/bin/rosterd /usr/local/bin/rosterd",
+        "install -m 755 compose/node/state_handler.py /usr/local/bin/rosterd-state",
         "install -d -o root -g rosterd -m 2770 /run/rosterd",
         "/usr/local/lib/rosterd/bin/supervisord -c /etc/rosterd/supervisord.conf",
         "install -m 644 haproxy/rosterd.service /etc/systemd/system/",

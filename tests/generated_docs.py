@@ -4,7 +4,7 @@
 - `docs/metrics.md`, from the metrics themselves;
 - `daemon/rosterd/admin/openapi.json`, from the shapes of the answers;
 - the diagram of the Serf session in `docs/design.md`, from its transition table;
-- the results in `docs/bench.md`, from `docs/bench/results.json`;
+- the results in `docs/bench.md` and the figures in `docs/comparison.md`, from `docs/bench/results.json`;
 - the templates in `examples/`, from the shipped one and the edits that `docs/template.md` shows;
 - the faults in `docs/soak.md`, from `tests/soak/faults`, and its results, from `docs/soak/results.json`.
 
@@ -25,6 +25,7 @@ from rosterd.metrics import Metrics
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
 from tests import openapi
+from tests.bench import comparison
 from tests.bench import page as bench_page
 from tests.markdown import Page
 from tests.soak import page as soak_page
@@ -40,6 +41,7 @@ EXAMPLES: Final = {"tls": "tls", "sticky": "sticky-sessions"}
 DIAGRAM: Final = re.compile(
     r"(?<=<!-- session diagram: begin)([^\n]*-->\n).*?(?=<!-- session diagram: end -->)", re.DOTALL
 )
+FIGURES: Final = re.compile(r"(?<=<!-- figures: begin)([^\n]*-->\n).*?(?=<!-- figures: end -->)", re.DOTALL)
 RESULTS: Final = re.compile(r"(?<=<!-- results: begin)([^\n]*-->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 FAULTS: Final = re.compile(r"(?<=<!-- faults: begin)([^\n]*-->\n).*?(?=<!-- faults: end -->)", re.DOTALL)
 
@@ -255,7 +257,7 @@ def _edited(text: str, edit: str) -> str:
 
 def documents() -> Mapping[Path, str]:
     """What each document should hold."""
-    design, bench, soak = DOCS / "design.md", DOCS / "bench.md", DOCS / "soak.md"
+    design, bench, beside, soak = (DOCS / f"{name}.md" for name in ("design", "bench", "comparison", "soak"))
     return {
         DOCS / "settings.md": settings_page(),
         DOCS / "metrics.md": metrics_page(),
@@ -263,6 +265,7 @@ def documents() -> Mapping[Path, str]:
         **{TREE / "examples" / name / TEMPLATE.name: template_with(chapter) for name, chapter in EXAMPLES.items()},
         design: _with(design.read_text(encoding="utf-8"), DIAGRAM, session_diagram()),
         bench: _with(bench.read_text(encoding="utf-8"), RESULTS, bench_page.section()),
+        beside: _with(beside.read_text(encoding="utf-8"), FIGURES, comparison.section()),
         soak: _with(_with(soak.read_text(encoding="utf-8"), FAULTS, soak_page.faults()), RESULTS, soak_page.results()),
     }
 
