@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rosterd.settings import PolicySettings
 from tests.balancer import Balancer, WebNode, throughout
 from tests.island import Island
 
@@ -25,14 +26,14 @@ BACK_WITHIN_S = 5.0
 AGREED_WITHIN_S = 60.0
 """Until the agents hold each other for alive again."""
 
-POLICY = {"policy": {"hold_s": HOLD_S, "longest_hold_s": HOLD_S}}
+POLICY = {"hold_s": HOLD_S, "longest_hold_s": HOLD_S}
 
 
-def island_balancer(stack: ExitStack, directory: Path) -> tuple[Island, Balancer, list[WebNode]]:
-    """Return a balancer on an island, and three web nodes that it serves."""
+def island_balancer(stack: ExitStack, directory: Path, **policy: float) -> tuple[Island, Balancer, list[WebNode]]:
+    """Return a balancer on an island, and three web nodes that it serves; `policy` are settings of its own."""
     island = stack.enter_context(Island())
     directory.mkdir()
-    balancer = stack.enter_context(Balancer(directory, POLICY, island=island))
+    balancer = stack.enter_context(Balancer(directory, {"policy": {**POLICY, **policy}}, island=island))
     balancer.start()
     webs = [balancer.add_web(island.outside()) for _ in range(3)]
     balancer.wait_served(*webs)
@@ -87,3 +88,27 @@ def test_gossip_that_is_lost_costs_no_request(tmp_path: Path, stack: ExitStack) 
         is_back(balancer, webs)
     assert {sample.backend for sample in load.samples[-60:]} == {web.address for web in webs}
     assert balancer.daemon.status()["guard"] == ""
+
+
+def test_an_agent_that_feels_unwell_is_enough(tmp_path: Path, stack: ExitStack) -> None:
+    """Cut off, it misses every answer, which its health score says before it holds all the others for failed.
+
+    With the shipped limit, and without the share of those who failed, the score alone engages the guard. Their holds
+    are long over, and nobody is removed; when the agent is well again, the guard ends.
+    """
+    shipped = PolicySettings().guard_health_score
+    by_score_alone = {"guard_health_score": shipped, "guard_share": 1.0, "hold_s": 0.0, "longest_hold_s": 0.0}
+    island, balancer, webs = island_balancer(stack, tmp_path / "b", **by_score_alone)
+    balancer.until(lambda: balancer.daemon.status()["guard"] == "", "the agent to be well", AGREED_WITHIN_S)
+    mark, names = balancer.daemon.mark(), {web.name for web in webs}
+    island.cut()
+    engaged = balancer.daemon.wait_event("guard.engaged", mark, NOTICED_WITHIN_S)
+    assert engaged["reason"].startswith("the local agent's health score is ")
+    for name in names:
+        balancer.daemon.wait_event("member.failed", mark, NOTICED_WITHIN_S, member=name)
+    keeps_its_servers(balancer, webs, time.monotonic() + 5.0)
+    assert balancer.daemon.events("server.released", mark) == []
+    island.heal()
+    is_back(balancer, webs)
+    assert balancer.daemon.wait_event("guard.released", mark)["was"].startswith("the local agent's health score is ")
+    assert {held["server"] for held in balancer.daemon.events("server.held", mark)} == names
