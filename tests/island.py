@@ -69,6 +69,12 @@ class Island:
         _ip("addr", "add", f"{address}/24", "dev", self.cable)
         return address
 
+    def add_address(self) -> str:
+        """One more address of the island's own."""
+        address = f"{self._net}.{next(self._hosts)}"
+        self._inside("addr", "add", f"{address}/24", "dev", "eth0")
+        return address
+
     # --- faults -------------------------------------------------------------------------------------------------
 
     def cut(self) -> None:

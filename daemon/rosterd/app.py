@@ -24,6 +24,7 @@ import structlog
 
 from rosterd import __version__, logs
 from rosterd.actuator import Actuator
+from rosterd.addresses import LocalAddresses
 from rosterd.admin.insight import Insight
 from rosterd.admin.server import serving
 from rosterd.admin.traffic import ANSWER_WITHIN_S, TrafficReader
@@ -91,7 +92,9 @@ async def run(settings_file: Path | None) -> None:
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
         )
-        beside = (_signs_of_life(notifier, controller), _measure_lag(journal.metrics))
+        addresses = LocalAddresses(controller.addresses_read)
+        addresses.look()
+        beside = (addresses.run(), _signs_of_life(notifier, controller), _measure_lag(journal.metrics))
         parts = [*_serf_parts(settings, controller), *beside]
         await _run_until_stopped(controller, parts, stop)
         log.info("daemon.stopped")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rosterd.model import Address
+from rosterd.policy import Own
 from rosterd.render import Template, structure_digest
 from rosterd.settings import Endpoint, Settings
 
@@ -25,18 +26,17 @@ class Blueprint:
     settings: Settings
     template: Template
     structure: str = field(compare=False)
-    binds: tuple[Endpoint, ...] = field(compare=False)
+    binds: frozenset[Endpoint] = field(compare=False)
 
     @classmethod
     def of(cls, settings: Settings, template: Template) -> Blueprint:
         """Combine them; TemplateError when the template cannot be rendered with these settings."""
         structure = structure_digest(template, settings.proxy, settings.services)
-        return cls(settings, template, structure, settings.binds())
+        return cls(settings, template, structure, frozenset(settings.binds()))
 
-    def listens_at(self, own_address: Address | None) -> frozenset[Endpoint]:
-        """Where the balancer itself listens, and so no member serves."""
-        found = ((own_address if at.is_unspecified else at, port) for at, port in self.binds)
-        return frozenset((at, port) for at, port in found if at is not None)
+    def listens_at(self, addresses: frozenset[Address]) -> Own:
+        """Where the balancer itself listens, and so no member serves; it has these addresses."""
+        return Own(addresses, self.binds)
 
 
 class Drafts:

@@ -20,12 +20,13 @@ from typing import Any
 
 import typer
 
+from rosterd.addresses import read_addresses
 from rosterd.admin.client import ask, follow
 from rosterd.answers import plan_answer, records_of
 from rosterd.blueprint import Blueprint
 from rosterd.console import event_line, print_json, print_members, print_plan, print_states, print_status
 from rosterd.errors import DaemonUnreachable, MembersFileError, NodeUnmoved
-from rosterd.model import AdminState, Backend, Desired, MemberRecord, Nothing, Server
+from rosterd.model import Address, AdminState, Backend, Desired, MemberRecord, Nothing, Server
 from rosterd.plan import Means, compare
 from rosterd.policy import Lines, View, answers_in, decide, inherited_lines
 from rosterd.proxy.reload import check as check_configuration
@@ -201,8 +202,7 @@ def _members(blueprint: Blueprint, file: str | None) -> tuple[Table, View]:
         # Who is served without being listed in full (inherited, unseen, quarantined) is held, as the daemon does.
         known = inherit({name for servers in lines.values() for name in servers}, _NOW)
         waiting = {row["server"]: _NOW + row["for_s"] for row in now.get("damped", [])}
-        address = now["agent"].get("address")
-        own = blueprint.listens_at(ip_address(address) if address else None)
+        own = blueprint.listens_at(_addresses(now["agent"].get("address")))
         table = _table(known, records_of(json.dumps(answer), listen))
         overridden = bool(now.get("guard_overridden"))
         return table, replace(_view(lines), waiting=waiting, own=own, guard_overridden=overridden)
@@ -211,6 +211,14 @@ def _members(blueprint: Blueprint, file: str | None) -> tuple[Table, View]:
     except (OSError, UnicodeDecodeError) as error:
         raise MembersFileError(f"{file}: cannot be read: {error}") from error
     return _table(EMPTY, records_of(text, "standard input" if file == "-" else file)), _view({})
+
+
+def _addresses(of_agent: str | None) -> frozenset[Address]:
+    """Where this machine is, as the daemon knows it."""
+    found = frozenset([ip_address(of_agent)]) if of_agent else frozenset()
+    with contextlib.suppress(OSError):  # the daemon's log says it
+        found |= read_addresses()
+    return found
 
 
 def _table(known: Table, records: tuple[MemberRecord, ...]) -> Table:

@@ -28,6 +28,7 @@ from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
 from rosterd.journal import Journal, tell_age, tell_by_hand
 from rosterd.model import (
     Action,
+    Address,
     Nothing,
     Plan,
     Reload,
@@ -124,6 +125,10 @@ class Controller:
         """Note that the agent does not answer; what it said last stays in force."""
         if self._observed.agent.fails(self._clock(), str(error)):
             log.warning("agent.lost", error=str(error), effect="the last known members stay in force")
+
+    def addresses_read(self, addresses: frozenset[Address]) -> None:
+        """Take the addresses of this machine; they count from the next turn on."""
+        self._observed.machine = addresses
 
     def files_edited(self) -> None:
         """Read settings and template again in the next turn."""

@@ -89,7 +89,7 @@ class Decider:
             not observed.agent.error,
             self.by_hand,
             waiting,
-            blueprint.listens_at(observed.own_address),
+            blueprint.listens_at(observed.own_addresses),
             self._guard_overridden,
         )
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
@@ -104,7 +104,7 @@ class Decider:
         if not self._drafts.is_on_trial(outcome.blueprint):
             return outcome
         good, last = self._drafts.good_or_only, self._stand_in
-        view = replace(outcome.view, own=good.listens_at(self._observed.own_address))
+        view = replace(outcome.view, own=good.listens_at(self._observed.own_addresses))
         if last is not None and last.is_still_right(outcome.table, good, view, now):
             return last
         try:

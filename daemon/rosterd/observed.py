@@ -84,6 +84,8 @@ class Observed:
         self.table = EMPTY
         self.is_stale = False
         """Whether the agent has been silent for longer than it may."""
+        self.machine: frozenset[Address] = frozenset()
+        """The addresses of this machine, as far as they are known."""
         self.running: Running | None = None
         self.running_since = now
         """Since when HAProxy runs the same servers by the same structure, whatever their checks say."""
@@ -110,6 +112,11 @@ class Observed:
         name = shown_name(self.snapshot.agent) if self.snapshot else ""
         entry = self.table.entries.get(name)
         return entry.subject.address if entry and isinstance(entry.subject, Member) else None
+
+    @property
+    def own_addresses(self) -> frozenset[Address]:
+        """Where this machine is: by its kernel, and by the agent, which may be behind a translation of addresses."""
+        return self.machine if self.own_address is None else self.machine | {self.own_address}
 
     @property
     def health_score(self) -> int:

@@ -11,7 +11,9 @@ import pytest
 
 from rosterd.settings import PolicySettings
 from tests.balancer import Balancer, WebNode, throughout
+from tests.haproxy_process import ISLAND_PORT
 from tests.island import Island
+from tests.serf_agent import SerfAgent
 
 CUTS_S = (20.0, 60.0, 180.0)
 """Serf takes some ten seconds for each member to notice; a hold is over long before the last one ends."""
@@ -88,6 +90,26 @@ def test_gossip_that_is_lost_costs_no_request(tmp_path: Path, stack: ExitStack) 
         is_back(balancer, webs)
     assert {sample.backend for sample in load.samples[-60:]} == {web.address for web in webs}
     assert balancer.daemon.status()["guard"] == ""
+
+
+def test_a_further_address_of_the_balancer_is_no_server(tmp_path: Path, stack: ExitStack) -> None:
+    """A member claims the balancer's own port there: HAProxy would send it requests to itself, in a circle."""
+    island = stack.enter_context(Island())
+    everywhere = {"proxy": {"http_bind": f":{ISLAND_PORT}"}}
+    balancer = stack.enter_context(Balancer(tmp_path, everywhere, island=island))
+    balancer.start()
+    web = balancer.add_web(island.outside())
+    balancer.wait_served(web)
+    further = island.add_address()
+    tags = {"role": "backend", "port": str(ISLAND_PORT)}
+    claim = SerfAgent(further, tmp_path / "claim", "claim", tags, join=(balancer.agent.gossip,), prefix=island.prefix)
+    stack.callback(claim.close)
+    claim.start()
+    barred = balancer.daemon.wait_event("server.barred", server="claim")
+    assert barred["reason"] == f"{further} port {ISLAND_PORT} is the balancer's own"
+    assert balancer.running_names() == {web.name}
+    claim.set_tags(port=str(ISLAND_PORT + 1))  # where the balancer does not listen, somebody else may
+    balancer.until(lambda: balancer.running_names() == {web.name, "claim"}, "it at a port of its own")
 
 
 def test_an_agent_that_feels_unwell_is_enough(tmp_path: Path, stack: ExitStack) -> None:

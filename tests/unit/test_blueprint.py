@@ -81,10 +81,13 @@ class TestBlueprint:
             }
         )
         own, six, seven = ip_address("10.0.0.9"), ip_address("2001:db8::1"), ip_address("10.0.0.7")
-        explicit = {(six, 8080), (six, 85), (seven, 90), (seven, 91), (seven, 6379), (ip_address("127.0.0.1"), 1936)}
+        local = ip_address("127.0.0.1")
+        explicit = {(six, 8080), (six, 85), (seven, 90), (seven, 91), (seven, 6379), (local, 1936)}
         made = Blueprint.of(settings, template("a"))
-        assert made.listens_at(own) == {(own, 80), (own, 82), (own, 83), (own, 84), (own, 5432), *explicit}
-        assert made.listens_at(None) == explicit
+        by_bind = {(address, port) for address in (own, six, seven, local) for port in range(1, 10_000)}
+        assert {at for at in by_bind if at in made.listens_at(frozenset())} == explicit
+        every = {(own, port) for port in (80, 82, 83, 84, 5432)}
+        assert {at for at in by_bind if at in made.listens_at(frozenset({own}))} == explicit | every
 
 
 class TestStart:

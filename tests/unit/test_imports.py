@@ -76,6 +76,7 @@ PURE_CORE = frozenset(
 )
 ADAPTERS = frozenset(
     {
+        "rosterd.addresses",
         "rosterd.logs",
         "rosterd.proxy",
         "rosterd.proxy.apply",

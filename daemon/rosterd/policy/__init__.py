@@ -41,7 +41,7 @@ from rosterd.policy.endpoint import Displaced
 from rosterd.policy.hold import Held
 from rosterd.policy.ids import LARGEST_ID
 from rosterd.policy.place import Barred
-from rosterd.policy.view import Lines, View, answers_in, inherited_lines
+from rosterd.policy.view import Lines, Own, View, answers_in, inherited_lines
 
 __all__ = [
     "LARGEST_ID",
@@ -51,6 +51,7 @@ __all__ = [
     "Displaced",
     "Held",
     "Lines",
+    "Own",
     "View",
     "answers_in",
     "decide",

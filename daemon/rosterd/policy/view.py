@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 
 from rosterd.model import Address, AdminState, Running, Server
-from rosterd.settings import ServiceSettings
+from rosterd.settings import Endpoint, ServiceSettings
 
 Lines = Mapping[str, Mapping[str, Server]]
 """Server lines by service and server name."""
+
+
+EVERY_ADDRESS = (IPv4Address("0.0.0.0"), IPv6Address("::"))  # noqa: S104  what a bind says that names no address
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Where the balancer itself listens: at its `binds`, and where these say every address, at all of `addresses`."""
+
+    addresses: frozenset[Address] = frozenset()
+    binds: frozenset[Endpoint] = frozenset()
+
+    def __contains__(self, endpoint: Endpoint) -> bool:
+        address, port = endpoint
+        is_everywhere = any((every, port) in self.binds for every in EVERY_ADDRESS)
+        return endpoint in self.binds or (is_everywhere and address in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,7 @@ class View:
     agent_answers: bool = True
     by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
-    own: frozenset[tuple[Address, int]] = frozenset()
+    own: Own = Own()
     guard_overridden: bool = False
 
 

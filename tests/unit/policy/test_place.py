@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from rosterd.model import MemberRecord
-from rosterd.policy import Barred, Decision, View, decide
+from rosterd.policy import Barred, Decision, Own, View, decide
 from rosterd.settings import PolicySettings
 from tests.unit.members import record, table_of
 from tests.unit.policy.deciding import LIMITS, NODES, Balancer, names, web
@@ -20,7 +20,7 @@ class TestPlace:
 
     def decided(self, *records: MemberRecord, limits: PolicySettings = LIMITS) -> Decision:
         """Decide for a balancer at 10.0.0.9 that listens on 80."""
-        return decide(table_of(*records), (NODES,), View({}, {}, 0, own=frozenset({(OWN, 80)})), limits, 0)
+        return decide(table_of(*records), (NODES,), View({}, {}, 0, own=Own(binds=frozenset({(OWN, 80)}))), limits, 0)
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
     def test_not_on_loopback(self, address: str) -> None:

@@ -1,0 +1,111 @@
+"""The addresses of this machine, asked of the kernel: where a bind on every address listens.
+
+By rtnetlink, which lists all of them: those of every interface, also further ones, IPv4 and IPv6, as they are now. The
+kernel answers at once. Where it may not be asked (a unit that forbids AF_NETLINK), that is said once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+
+import structlog
+
+from rosterd.model import Address
+
+log = structlog.get_logger(__name__)
+
+REREAD_S = 1.0
+"""Addresses come and go with a machine's role; so often it is asked for them."""
+
+ANSWER_WITHIN_S = 1.0
+"""The kernel needs a tenth of a millisecond. Whatever goes wrong, the loop does not hang for it."""
+
+_MOST_BYTES = 65536
+_HEADER = struct.Struct("=IHHII")
+_ADDRESS_MESSAGE = struct.Struct("=BBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR, _DONE, _NEW_ADDRESS, _GET_ADDRESS = 2, 3, 20, 22
+_REQUEST_DUMP = 0x301
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+
+
+class LocalAddresses:
+    """Tells the addresses of this machine, at first and whenever they differ."""
+
+    def __init__(self, take: Callable[[frozenset[Address]], None]) -> None:
+        """Know none yet; `take` is told."""
+        self._take = take
+        self._found: frozenset[Address] = frozenset()
+        self._is_refused = False
+
+    def look(self) -> None:
+        """Ask, and tell what is new; where the kernel does not tell, what was known stays."""
+        try:
+            found = read_addresses()
+        except OSError as error:
+            if not self._is_refused:
+                effect = "only the agent's address is known as the balancer's own"
+                log.warning("addresses.unread", error=str(error), effect=effect)
+            self._is_refused = True
+            return
+        if found != self._found:
+            self._found = found
+            self._take(found)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(REREAD_S)
+            self.look()
+
+
+def read_addresses() -> frozenset[Address]:
+    """Ask the kernel; OSError when it does not tell."""
+    request = _HEADER.pack(_HEADER.size + _ADDRESS_MESSAGE.size, _GET_ADDRESS, _REQUEST_DUMP, 1, 0)
+    found: set[Address] = set()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.settimeout(ANSWER_WITHIN_S)
+        kernel.send(request + _ADDRESS_MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
+        is_done = False
+        while not is_done:
+            for kind, body in _messages(kernel.recv(_MOST_BYTES)):
+                if kind == _ERROR:
+                    raise OSError("the kernel refuses to list the addresses")
+                if kind == _DONE:
+                    is_done = True
+                elif kind == _NEW_ADDRESS and (address := _address_in(body)) is not None:
+                    found.add(address)
+    return frozenset(found)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        if length < _HEADER.size:
+            return
+        yield kind, data[_HEADER.size : length]
+        data = data[_aligned(length) :]
+
+
+def _address_in(body: bytes) -> Address | None:
+    """The address itself: of a point-to-point link, `IFA_ADDRESS` is the other end's."""
+    attributes = dict(_attributes(body[_ADDRESS_MESSAGE.size :]))
+    packed = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
+    return ip_address(packed) if packed is not None and len(packed) in (4, 16) else None
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind, data[_ATTRIBUTE.size : length]
+        data = data[_aligned(length) :]
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

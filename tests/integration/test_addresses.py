@@ -1,0 +1,62 @@
+"""Which addresses this machine has, by its kernel."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+from ipaddress import IPv4Address, ip_address
+from itertools import pairwise
+
+import pytest
+from structlog.testing import capture_logs
+
+from rosterd.addresses import LocalAddresses, read_addresses
+from rosterd.model import Address
+from tests.balancer import until
+
+
+def by_ip() -> frozenset[Address]:
+    """Return what the program ip lists."""
+    shown = json.loads(subprocess.run(["ip", "-json", "address"], capture_output=True, check=True).stdout)
+    return frozenset(ip_address(each["local"]) for link in shown for each in link.get("addr_info", ()))
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="needs the program ip (package iproute2) to compare with")
+def test_all_of_them() -> None:
+    """Of every interface, further ones too, IPv4 and IPv6."""
+    until(lambda: read_addresses() == by_ip(), "both to say the same; other tests give and take addresses")
+    assert IPv4Address("127.0.0.1") in read_addresses()
+
+
+def test_what_is_new_is_told() -> None:
+    """Once, and not again while nothing changes."""
+    told: list[frozenset[Address]] = []
+    local = LocalAddresses(told.append)
+
+    def is_level() -> bool:
+        for _ in range(3):
+            local.look()
+        return told[-1] == read_addresses()
+
+    until(is_level, "the newest to be told; other tests give and take addresses")
+    assert all(before != after for before, after in pairwise(told))
+
+
+def test_what_cannot_be_asked_is_said_once() -> None:
+    """It is asked again later."""
+    told: list[frozenset[Address]] = []
+    local = LocalAddresses(told.append)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # no descriptor is left for a socket
+    try:
+        with capture_logs() as lines:
+            for _ in range(3):
+                local.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [line["event"] for line in lines] == ["addresses.unread"]
+    assert told == []
+    local.look()
+    assert IPv4Address("127.0.0.1") in told[0]
