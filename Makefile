@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e faults browser soak lint bench logs lock clean
+.PHONY: help setup demo test e2e faults browser monitoring soak lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -12,7 +12,7 @@ PYTHON_SOURCES := daemon webapp compose requirements tests
 attended = @trap 'interrupted=yes' INT; setpriv --pdeathsig TERM $(1) || { code=$$?; [ "$$interrupted" ] || exit $$code; }
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what is missing: Debian packages, and all Python packages in .venv
 	@compose/setup test
@@ -32,6 +32,10 @@ e2e: ## Test the cluster in containers (E="-k logs" for some); installs and star
 faults: ## Break everything around a balancer, and fuzz what it reads (F="-k disk" for some); some parts need root
 	@compose/setup faults
 	@.venv/bin/python -m pytest tests/faults tests/fuzz -n 4 $(F)
+
+monitoring: ## Hold metrics, alert rules and dashboard against what answers, with promtool; installs Debian's prometheus
+	@compose/setup monitoring
+	@.venv/bin/python -m pytest tests/monitoring $(M)
 
 soak: ## Break things at random under load (MINUTES=n, SOAK_SEED=n, FAULTS=..., SOAK_REPORT=FILE); some parts need root
 	@compose/setup bench
