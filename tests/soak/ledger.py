@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tests.bench.samples import Sample
 
 
+CUT = WORDS[Outcome.CLOSED]
+"""How an answer fails that ends in the middle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """From when to when; monotonic seconds."""
@@ -30,14 +34,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """A time in which requests may fail, and the fault that gave it."""
+    """A time in which requests may fail, and the fault that gave it; `cut_only` where they may only be cut short."""
 
     span: Span
     fault: str
+    cut_only: bool = False
 
     def covers(self, failure: Failure) -> bool:
         """Whether a request was under way or due in that time: one that was due after it has no excuse."""
-        return failure.due <= self.span.end and failure.done >= self.span.begin
+        is_such = failure.what == CUT or not self.cut_only
+        return is_such and failure.due <= self.span.end and failure.done >= self.span.begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +94,9 @@ class Ledger:
         """When the last request was sent that this backend answered; 0 before the first."""
         return self._latest.get(backend, 0.0)
 
-    def excuse(self, span: Span, fault: str) -> None:
-        """Let requests fail in that time, afterwards."""
-        self.excuses.append(Excuse(span, fault))
+    def excuse(self, excuse: Excuse) -> None:
+        """Let requests fail in its time, afterwards."""
+        self.excuses.append(excuse)
 
     def _second(self, due: float) -> Second:
         number = max(0, int(due - self.begin))

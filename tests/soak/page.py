@@ -25,7 +25,9 @@ RESULTS: Final = FOLDER / "results.json"
 
 def faults() -> str:
     """Return the table of all faults: what happens, and why requests may fail meanwhile."""
-    rows = ([f"`{kind.name}`", kind.what, kind.excuse or "never"] for kind in FAULTS)
+    rows = (
+        [f"`{kind.name}`", kind.what, "; ".join(filter(None, (kind.excuse, kind.cut))) or "never"] for kind in FAULTS
+    )
     return "\n".join([*_table(["fault", "what happens", "requests may fail"], rows), ""])
 
 

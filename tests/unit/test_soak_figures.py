@@ -16,7 +16,7 @@ from tests.bench.samples import Sample as Request
 from tests.soak.census import MASTER, Process, Sample, Usage, orphans_among, program_of
 from tests.soak.faults import FAULTS
 from tests.soak.figures import BEFORE, Losses, fault_rows, growth, losses_by_turn, uses
-from tests.soak.ledger import Ledger, Span
+from tests.soak.ledger import Excuse, Ledger, Span
 from tests.soak.options import PLOTS, WrongUsage, options_of
 from tests.soak.place import WEB_NODES
 from tests.soak.report import as_json, report_of, sum_rows, uses_rows
@@ -152,16 +152,24 @@ class TestLedger:
         """What was under way when it began, and what was due before it ended; nothing else."""
         ledger = Ledger(begin=0.0)
         ledger.take(request(due, done, Outcome.REFUSED))
-        ledger.excuse(Span(10.0, 12.0), "killed")
+        ledger.excuse(Excuse(Span(10.0, 12.0), "killed"))
         lost = losses_by_turn(ledger, [played(0.0)])[0]
         assert lost == (Losses(0, 1) if is_excused else Losses(1, 0))
+
+    def test_what_a_death_excuses(self) -> None:
+        """An answer that was cut short at that moment, and no other kind of failure."""
+        ledger = Ledger(begin=0.0)
+        for outcome in (Outcome.CLOSED, Outcome.REFUSED):
+            ledger.take(request(10.0, 10.2, outcome))
+        ledger.excuse(Excuse(Span(10.1, 10.3), "killed", cut_only=True))
+        assert losses_by_turn(ledger, [played(0.0)])[0] == Losses(1, 1)
 
     def test_a_failure_belongs_to_its_turn(self) -> None:
         """By when it was due; one with an excuse to the turn that gave it, although it was due before."""
         ledger = Ledger(begin=0.0)
         for due, done in ((1.0, 1.1), (11.0, 11.1), (19.9, 20.1)):
             ledger.take(request(due, done, Outcome.RESET))
-        ledger.excuse(Span(20.05, 22.0), "killed")
+        ledger.excuse(Excuse(Span(20.05, 22.0), "killed"))
         losses = losses_by_turn(ledger, [played(10.0), played(20.0)])
         assert losses == {BEFORE: Losses(1, 0), 0: Losses(1, 0), 1: Losses(0, 1)}
 
@@ -344,7 +352,7 @@ class TestReport:
         report = report_of({}, FAULTS, told)
         assert (report["ok"], report["requests"]["failures"]) == (False, {"status 503": 1})
         assert report["unexcused"] == [{"at_s": 2.5, "after_s": 0.1, "what": "status 503"}]
-        told.ledger.excuse(Span(2.0, 3.0), FAULTS[1].name)
+        told.ledger.excuse(Excuse(Span(2.0, 3.0), FAULTS[1].name))
         report = report_of({}, FAULTS, told)
         assert (report["ok"], report["faults"][FAULTS[1].name]["excused"]) == (True, 1)
         assert (report["seconds"]["failed"], report["seconds"]["excused"]) == ([0, 0, 1], [0, 0, 1])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from compose.waiting import WaitedInVainError
-from tests.soak.ledger import Span
+from tests.soak.ledger import Excuse, Span
 
 if TYPE_CHECKING:
     import random
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Fault(ABC):
     """One fault, once. `dice` makes its choices: the same ones from the same seed.
 
-    `what` is what happens, for people; `lasts` for how long at least
-    and at most, in seconds; `excuse` why requests may fail, from when to when the fault says with `excused_since`.
+    `what` is what happens, for people; `lasts` for how long at least and at most, in seconds. `excuse` says why requests
+    may fail, from when to when the fault says (`excused_since`); `cut` why an answer may end in its middle, at one moment
+    (`cut_since`). `needs_disk`: only where the balancer's configuration lies on a disk of its own.
     """
 
     name: ClassVar[str]
@@ -28,6 +29,7 @@ class Fault(ABC):
     parts: ClassVar[frozenset[Part]]
     nodes: ClassVar[int] = 0
     excuse: ClassVar[str] = ""
+    cut: ClassVar[str] = ""
     lasts: ClassVar[tuple[float, float]] = (0.0, 0.0)
     needs_disk: ClassVar[bool] = False
 
@@ -46,7 +48,11 @@ class Fault(ABC):
 
     def excused_since(self, begin: float) -> None:
         """Let requests fail that were under way or due between then and now."""
-        self.place.ledger.excuse(Span(begin, self.place.now()), self.name)
+        self.place.ledger.excuse(Excuse(Span(begin, self.place.now()), self.name))
+
+    def cut_since(self, begin: float) -> None:
+        """Let answers be cut short that were under way between then and now."""
+        self.place.ledger.excuse(Excuse(Span(begin, self.place.now()), self.name, cut_only=True))
 
     async def lingers(self) -> str:
         """Say what of it is still there, beside what is looked at after every fault; empty when it is over."""

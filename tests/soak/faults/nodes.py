@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NODES = frozenset({Part.NODES})
 _SOME_SECONDS = (0.5, 8.0)
 _FLAPS = 4
+_CUT = "an answer of which the client has a part when the server dies is cut"
 _SECOND_PORTS = (7956, 7383)
 
 
@@ -29,12 +30,15 @@ class NodeKilled(Fault):
     what = "a web node gets SIGKILL, all its processes at once; it is back after some seconds"
     parts = _NODES
     nodes = 1
+    cut = _CUT
     lasts: ClassVar[tuple[float, float]] = _SOME_SECONDS
 
     async def inject(self) -> None:
         """Kill them."""
+        begin = self.place.now()
         for node in self.victims:
             self.place.cluster.kill(node)
+        self.cut_since(begin)
 
     async def heal(self) -> None:
         """Start them again."""
@@ -206,11 +210,14 @@ class AppKilled(Fault):
     what = "a web node's app gets SIGKILL, its agent does not; supervisord brings the app back"
     parts = _NODES
     nodes = 1
+    cut = _CUT
 
     async def inject(self) -> None:
         """Kill it."""
         self.app = Replaced(APP, lambda: self.place.pids(APP, self.victims[0]))
+        begin = self.place.now()
         self.place.signal(self.app.before, SIGKILL)
+        self.cut_since(begin)
 
     async def lingers(self) -> str:
         """Until there is another one."""
