@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Fault(ABC):
     """One fault, once. `dice` makes its choices: the same ones from the same seed.
 
-    `what` is what happens, for people; `lasts` for how long at least and at most, in seconds. `excuse` says why requests
-    may fail, from when to when the fault says (`excused_since`); `cut` why an answer may end in its middle, at one moment
-    (`cut_since`). `needs_disk`: only where the balancer's configuration lies on a disk of its own.
+    `what` is what happens, for people; `lasts` for how long at least and at most, in seconds. `excuse` says why
+    requests may fail, from when to when the fault says (`excused_since`); `cut` why an answer may end in its middle, at
+    one moment (`cut_since`). `needs_disk`: only where the balancer's configuration lies on a disk of its own.
     """
 
     name: ClassVar[str]
