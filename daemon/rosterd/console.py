@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from rosterd import words
 
 PIPE_WIDTH = 10_000
 """Columns when standard output is no terminal: scripts get whole lines."""
@@ -17,9 +19,6 @@ _MARKS = {"warning": "!", "error": "!!", "critical": "!!"}
 
 _TO_MILLISECONDS = 23
 """So much of a time stamp is shown."""
-
-SHOWN = 20
-"""How many of a kind of trouble are named."""
 
 
 def print_json(answer: object) -> None:
@@ -61,11 +60,11 @@ def print_status(answer: Mapping[str, Any]) -> None:
             state = f"{row['state']} by hand" if row["by_hand"] else row["state"]
             up = {True: "up", False: "down", None: "-"}[row["up"]]
             port, weight = str(row["port"]), str(row["weight"])
-            traffic = _figure(row.get("sessions")), _figure(row.get("rate_per_s"))
+            traffic = words.figure(row.get("sessions")), words.figure(row.get("rate_per_s"))
             _add(table, service["name"], row["name"], row["address"], port, weight, state, up, *traffic, row["held"])
         for row in service["leaving"]:
             state = f"leaving since {row['since_s']:.0f}s"
-            _add(table, service["name"], row["name"], "-", "-", "0", state, "-", _figure(row["sessions"]), "-", "")
+            _add(table, service["name"], row["name"], "-", "-", "0", state, "-", words.figure(row["sessions"]), "-", "")
     console.print(table)
     for line in _wrong(answer):
         console.print(Text(line))
@@ -110,42 +109,21 @@ def _shown(value: object) -> str:
     return str(value) if is_word else "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
-def _figure(number: int | None) -> str:
-    """One that is not known, as while HAProxy does not answer, or that a daemon from before an update does not tell."""
-    return "-" if number is None else str(number)
-
-
 def _side(side: Mapping[str, Any], fine: str) -> str:
     if side["reachable"]:
         return f"answers since {side['since_s']:.0f}s, {fine}"
     return f"does not answer since {side['since_s']:.0f}s: {side['error']}"
 
 
-def _wrong(answer: Mapping[str, Any]) -> Sequence[str]:
-    lines = [f"guard: no failed member is removed: {answer['guard']}"] if answer["guard"] else []
-    if answer.get("guard_overridden"):
-        lines.append(f"guard overridden: failed members are removed although {answer['guard_overridden']}")
-    lines += _cut(
-        f"displaced: {row['service']}/{row['server']}: {row['by']} has its port" for row in answer["displaced"]
-    )
-    # A daemon from before an update may not tell the next two.
-    lines += _cut(f"barred: {row['service']}/{row['server']}: {row['reason']}" for row in answer.get("barred", []))
-    lines += _cut(
-        f"damped: {row['service']}/{row['server']}: it comes and goes, and waits for {row['for_s']:.0f}s more"
-        for row in answer.get("damped", [])
-    )
-    lines += _cut(f"quarantined: {row['name']}: {row['reason']}" for row in answer["quarantined"])
-    if answer["blueprint"]["error"]:
-        lines.append(f"edit rejected: {answer['blueprint']['error']}")
-    if answer["action_error"]:
-        lines.append(f"last action failed: {answer['action_error']}")
-    return lines
+_SHOWN_ELSEWHERE = frozenset({words.AGENT, words.HAPROXY, words.NOT_READY, words.HELD, words.TAKEN_OUT})
+"""Kinds of trouble that the facts or the table show."""
 
 
-def _cut(lines: Iterable[str]) -> Sequence[str]:
-    """So many lines of a kind; members choose how many there are."""
-    found = list(lines)
-    return [*found[:SHOWN], f"... and {len(found) - SHOWN} more ..."] if len(found) > SHOWN else found
+def _wrong(answer: Mapping[str, Any]) -> Iterator[str]:
+    for trouble in words.troubles(answer):
+        if trouble.kind not in _SHOWN_ELSEWHERE:
+            more = "" if trouble.for_s is None else f" for {trouble.for_s:.0f}s more"
+            yield f"{trouble.kind}: {trouble.text}{more}"
 
 
 def _console() -> Console:

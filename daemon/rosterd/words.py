@@ -35,6 +35,11 @@ class Mood(Enum):
 # --- what is wrong ----------------------------------------------------------------------------------------------
 
 
+AGENT, HAPROXY, NOT_READY = "Serf agent", "HAProxy", "not ready"
+HELD, TAKEN_OUT = "held", "taken out"
+"""Kinds of trouble that are to be seen in other ways too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that an operator should know; the same text as long as it lasts.
@@ -57,11 +62,12 @@ def troubles(status: Json) -> tuple[Trouble, ...]:
 def _urgent(status: Json) -> Iterator[Trouble]:
     agent, proxy = status["agent"], status["proxy"]
     if not agent["reachable"]:
-        yield Trouble("Serf agent", f"it does not answer, what it said last stays in force: {agent['error']}", True)
+        yield Trouble(AGENT, f"it does not answer, what it said last stays in force: {agent['error']}", True)
     if not proxy["reachable"]:
-        yield Trouble("HAProxy", f"it does not answer: {proxy['error']}", True)
+        yield Trouble(HAPROXY, f"it does not answer: {proxy['error']}", True)
     if not status["ready"] and agent["reachable"] and proxy["reachable"]:
-        yield Trouble("not ready", "no complete state has been applied yet", True)
+        yield Trouble(NOT_READY, "no complete state has been applied yet", True)
+    yield from _cut(_unserved(status) if proxy["reachable"] else ())
     if status["guard"]:
         yield Trouble("guard", f"no failed member is removed: {status['guard']}", True)
     if status.get("guard_overridden"):
@@ -71,6 +77,13 @@ def _urgent(status: Json) -> Iterator[Trouble]:
         yield Trouble("edit rejected", status["blueprint"]["error"], True)
     if status["action_error"]:
         yield Trouble("last action failed", status["action_error"], True)
+
+
+def _unserved(status: Json) -> Iterator[Trouble]:
+    """Services of which nobody answers; one that is being replaced still does."""
+    for service in status["services"]:
+        if not service["leaving"] and not any(map(_is_up, service["servers"])):
+            yield Trouble("nobody serves", f"{service['name']} has no server that is up", True)
 
 
 def _about_members(status: Json) -> Iterator[Trouble]:
@@ -88,13 +101,10 @@ def _about_members(status: Json) -> Iterator[Trouble]:
     yield from _cut(Trouble("quarantined", f"{row['name']}: {row['reason']}") for row in status["quarantined"])
 
 
-HELD, TAKEN_OUT = "held", "taken out"
-
-
 def _about_servers(status: Json) -> Iterator[Trouble]:
     rows = [(service["name"], row) for service in status["services"] for row in service["servers"]]
     yield from _cut(
-        Trouble(HELD, f"{service}/{row['name']}: its member is {row['held']}, and it stays for now")
+        Trouble(HELD, f"{service}/{row['name']}: {row['held']}, and it stays for now")
         for service, row in rows
         if row["held"]
     )
@@ -153,7 +163,7 @@ def _service(service: Json, most: int) -> ServiceLines:
     up = sum(map(_is_up, rows))
     words = [f"{up} of {_counted(len(rows), 'server')} up"]
     if service.get("sessions") is not None:
-        words += [_counted(service["sessions"], "session"), f"{service['rate_per_s']} requests/s"]
+        words += [_counted(service["sessions"], "session"), f"{service['rate_per_s']}/s"]
     if service.get("queue"):
         words.append(f"{service['queue']} queued")
     if service.get("errors"):

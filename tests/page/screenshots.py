@@ -61,7 +61,7 @@ def slow_requests(balancer: Balancer) -> Iterator[None]:
 def is_quiet(page: Browser) -> bool:
     """Whether all servers are up and the load flows."""
     head = page.text("#services caption")
-    rate = re.search(r"(\d+) requests/s", head)
+    rate = re.search(r"(\d+)/s", head)
     return "3 of 3 servers up" in head and rate is not None and int(rate[1]) > 0.9 * RATE
 
 

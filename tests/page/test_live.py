@@ -83,7 +83,7 @@ def test_a_hostile_member_shows_as_text(balancer: Balancer, chromium: Browser) -
     chromium.until(lambda page: EVIL.decode() in page.text("#notes"), "the quarantined member")
     assert chromium.texts("#notes strong") == ["quarantined:"]
     assert chromium.evaluate("return document.images.length") == 0
-    assert chromium.title.startswith("ready - ")
+    assert chromium.title.startswith("nobody serves - ")
     assert chromium.complaints() == []
 
 

@@ -43,7 +43,7 @@ class TestContent:
         )
         chromium.look(stage.url, look)
         assert chromium.texts("h2")[:2] == ["nodes", "cache"]
-        assert "1 of 2 servers up, 8 sessions, 40 requests/s" in chromium.text("#services table caption")
+        assert "1 of 2 servers up, 8 sessions, 40/s" in chromium.text("#services table caption")
         rows = [re.split(r"\s+", text) for text in chromium.texts("#services tbody tr")]
         labels = {"Since", "State", "Weight", "Sessions", "Rate", "/s", "Errors", "●", "▼", "◑"}
         assert [[word for word in row if word not in labels] for row in rows] == [
@@ -96,10 +96,11 @@ class TestContent:
         assert "live" not in chromium.text("header")
 
     def test_a_service_without_servers(self, chromium: Browser, stage: Stage) -> None:
-        """It says so, and what that means."""
+        """It says so, and what that means, and that is urgent."""
         stage.status = quiet(service("nodes"))
         chromium.look(stage.url)
-        assert "No server. Requests are answered with 503." in chromium.text("#services")
+        assert "nobody serves: nodes has no server that is up" in chromium.text("#urgent")
+        assert "No server: whoever asks is turned away." in chromium.text("#services")
 
     def test_a_great_many_servers(self, chromium: Browser, stage: Stage) -> None:
         """Those that are not up are shown in any case, and how many are left out is said."""

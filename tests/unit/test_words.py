@@ -8,7 +8,7 @@ import pytest
 
 from rosterd.answers import status_answer
 from rosterd.words import Mood, Trouble, changes, duration, services, troubles
-from tests.page.scenes import changed, event, joined, quiet, server, service, troubled
+from tests.page.scenes import Json, changed, event, joined, quiet, server, service, troubled
 from tests.unit.test_report import EARLY
 
 MANY = 1000
@@ -47,6 +47,14 @@ class TestTroubles:
         """Not ready although both sides answer."""
         status = {**quiet(), "ready": False}
         assert troubles(status) == (Trouble("not ready", "no complete state has been applied yet", urgent=True),)
+
+    @pytest.mark.parametrize("rows", [(), (server("a", up=False), server("b", state="drain"), server("c", up=None))])
+    def test_a_service_of_which_nobody_answers(self, rows: tuple[Json, ...]) -> None:
+        """That touches everybody; while one that leaves goes on until another answers it is not so."""
+        status = quiet(service("nodes", *rows), service("cache", server("d")))
+        assert troubles(status)[0] == Trouble("nobody serves", "nodes has no server that is up", urgent=True)
+        leaving = [{"name": "web-0", "since_s": 3.5, "sessions": 2}]
+        assert not [each for each in troubles(quiet(service("nodes", *rows, leaving=leaving))) if each.urgent]
 
     def test_an_overridden_guard(self) -> None:
         """That is urgent too: members go that the guard would keep."""
@@ -124,7 +132,7 @@ class TestServices:
         """How many are up, and the traffic of all; what is zero and better so is left out."""
         rows = server("web-1"), server("web-2", up=False), server("web-3", state="drain")
         (lines,) = services(quiet(service("nodes", *rows, sessions=1, queue=4, errors=2)), MANY)
-        assert lines.summary == "1 of 3 servers up, 1 session, 40 requests/s, 4 queued, 2 errors"
+        assert lines.summary == "1 of 3 servers up, 1 session, 40/s, 4 queued, 2 errors"
 
     def test_where_there_are_too_many(self) -> None:
         """Those that are up make room for the others, whose order stays."""
