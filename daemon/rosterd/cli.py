@@ -3,9 +3,9 @@
 Every command that a script may read has `--json`. Exit codes: 0 fine, 1 the answer is no (`plan`: something would
 change; `status`: not ready), 2 wrong usage, and one for each branch of errors.py; docs/exit-codes.md lists them.
 
-Here a command is declared: its name, options and help. What it does stands in `commands.py`, or in `app.py` for the
-daemon, and is imported when it is called: help, usage and completion answer at once, and the daemon's process holds
-nothing of the other commands.
+Here a command is declared: its name, options and help. What it does stands in `commands.py`, in `app.py` for the daemon
+and in `top.py` for the live view, and is imported when it is called: help, usage and completion answer at once, and the
+daemon's process holds nothing of the other commands.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ NodeNames = Annotated[
 NodeTimeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=60, help="How long the nodes have")
 ]
+Interval = Annotated[float, typer.Option("--interval", min=0.1, help="Seconds between two looks")]
+Count = Annotated[int | None, typer.Option("-n", "--count", min=1, help="End after so many looks", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read")]
 
 
@@ -150,6 +152,15 @@ def events(
 
     run_events = commands.follow_events if follow else commands.events
     return run_events(_settings_file(settings), limit, as_json=as_json)
+
+
+@app.command()
+@_told
+def top(settings: SettingsFile = None, interval: Interval = 1.0, count: Count = None) -> int:
+    """Show services, servers, traffic and the last changes as they go on; q ends it. In a pipe: print them once."""
+    from rosterd.top import run as show
+
+    return show(_settings_file(settings), interval, count)
 
 
 @app.command()

@@ -274,6 +274,9 @@ _SILENT = frozenset(
 """Fields that are not repeated as `field value`: shown in another form, or of no interest."""
 
 
+_FIRST = ("wake_to_applied_s",)
+"""Fields that stand before the others: they are what one looks for, and a line may be clipped."""
+
 _SPEAKS_FOR_ITSELF = frozenset({"detail", "effect", "error", "reason", "why"})
 """Fields whose text needs no name before it."""
 
@@ -284,8 +287,9 @@ def _time(event: Json) -> str:
 
 def _event(event: Json) -> EventLine:
     details = [str(detail) for key in _DETAILS for detail in _listed(event.get(key))]
+    fields = {key: event[key] for key in _FIRST if key in event} | dict(event)
     rest = (
-        _shown(key, value) for key, value in event.items() if key not in _SILENT and value not in ("", None, [], ())
+        _shown(key, value) for key, value in fields.items() if key not in _SILENT and value not in ("", None, [], ())
     )
     return EventLine(
         name=str(event.get("event", UNKNOWN)),

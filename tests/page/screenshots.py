@@ -1,10 +1,12 @@
-"""Takes the pictures of the page that the documentation shows: `python -m tests.page.screenshots`.
+"""Takes the pictures that the documentation shows, of the page and `rosterd top`: `python -m tests.page.screenshots`.
 
-Nothing in them is made up: a balancer with three web nodes under load, whose page a browser looks at.
+Nothing in them is made up: a balancer with three web nodes under load, at which a browser and a terminal look.
 """
 
 from __future__ import annotations
 
+import asyncio
+import io
 import re
 import sys
 import tempfile
@@ -14,6 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
+from rosterd.picture import Said, picture
+from rosterd.top import look
 from tests.balancer import Balancer, WebNode
 from tests.page.browser import Browser, Look, browser
 
@@ -79,6 +85,20 @@ def take(chromium: Browser, url: str, name: str, look: Look, is_ready: Callable[
     sys.stdout.write(f"wrote docs/images/{name}.png\n")
 
 
+def take_top(balancer: Balancer) -> None:
+    """Draw what `rosterd top` shows at 80 columns, as text in a picture."""
+    host, port = balancer.daemon.admin
+    said = asyncio.run(look(Said(f"{host}:{port}")))
+    console = Console(record=True, width=80, file=io.StringIO(), highlight=False, force_terminal=True)
+    for line in picture(said, 80, 24):
+        console.print(line, no_wrap=True)
+    drawn = console.export_svg(title="rosterd top", unique_id="top")
+    # The font that it would have fetched from elsewhere is left out: every reader has one of a fixed width.
+    own = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    (IMAGES / "top.svg").write_text(own, encoding="utf-8")
+    sys.stdout.write("wrote docs/images/top.svg\n")
+
+
 def main() -> None:
     """Take all of them."""
     with (
@@ -91,6 +111,7 @@ def main() -> None:
         take(chromium, url, "page-light", DESK, is_quiet)
         take(chromium, url, "page-dark", replace(DESK, dark=True), is_quiet)
         take(chromium, url, "page-phone", PHONE, is_quiet)
+        take_top(balancer)
         for web in webs[:2]:
             web.crash()
         take(chromium, url, "page-guard", DESK, shows_guard)

@@ -80,7 +80,7 @@ class TestContent:
         assert "guard.engaged 2 of 3 failed, no failed member is removed" in newest
         assert "ab12.4" in older
         assert older.index("member.joined web-1 (shop), 10.0.0.1 port 3000") < older.index(
-            "servers.changed web-1 joined, woken by agent, wake to applied 5 ms"
+            "servers.changed web-1 joined, wake to applied 5 ms, woken by agent"
         )
         assert "add server" not in older
         chromium.element("#changes summary").click()
@@ -398,6 +398,10 @@ class TestForEverybody:
             stage.tell(joined(5, "web-new", "ab12.9"))
             chromium.until(lambda page: "web-new" in page.text("#services"), "the new server")
             name = "return getComputedStyle(document.querySelector('tr[data-key=web-new]')).animationName"
+            assert (chromium.evaluate(name) == "fresh") is moves
+            chromium.evaluate("document.getAnimations().forEach((each) => each.pause())")
+            stage.tell(joined(6, "web-2", "ab12.9"))
+            chromium.until(lambda page: "web-2" in page.text("#changes"), "another update")
             assert (chromium.evaluate(name) == "fresh") is moves
 
 

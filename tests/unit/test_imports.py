@@ -119,7 +119,9 @@ LOOP = frozenset(
         "rosterd.runtime",
     }
 )
-OUTSIDE = frozenset({"rosterd.app", "rosterd.cli", "rosterd.commands", "rosterd.console"})
+OUTSIDE = frozenset(
+    {"rosterd.app", "rosterd.cli", "rosterd.commands", "rosterd.console", "rosterd.picture", "rosterd.top"}
+)
 END = frozenset({"rosterd.__main__"})
 LAYERS = (VOCABULARY, PURE_CORE, ADAPTERS, LOOP, OUTSIDE, END)
 
@@ -159,7 +161,7 @@ LATE: Mapping[str, frozenset[str]] = {
     # It takes a moment, in which signals come; and one library has to come before others are told what is not there.
     "rosterd.__main__": frozenset({"prometheus_client", "rosterd.cli"}),
     # `rosterd --help` needs none of it, and a command only what is its own.
-    "rosterd.cli": frozenset({"asyncio", "rosterd.app", "rosterd.commands"}),
+    "rosterd.cli": frozenset({"asyncio", "rosterd.app", "rosterd.commands", "rosterd.top"}),
 }
 """What one imports inside its functions."""
 

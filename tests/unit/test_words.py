@@ -189,7 +189,7 @@ class TestChanges:
         """About whom, why, what came of it, how long it took; commands and reasons apart."""
         (change,) = changes([changed(1, "web-1", "t.1")], MANY)
         (line,) = change.events
-        assert line.text == "web-1 joined, woken by agent, wake to applied 5 ms"
+        assert line.text == "web-1 joined, wake to applied 5 ms, woken by agent"
         assert line.details == (
             "add server nodes/web-1 10.0.0.1:3000 id 17 weight 100",
             "enable health nodes/web-1",

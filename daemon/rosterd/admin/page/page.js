@@ -96,8 +96,8 @@
       if (here.getAttribute(name) !== value) here.setAttribute(name, value);
     }
     for (const { name } of [...here.attributes]) {
-      // What the reader has opened stays open.
-      if (!wanted.hasAttribute(name) && name !== "open") here.removeAttribute(name);
+      // What the reader has opened stays open, and what has just lit up goes on.
+      if (!wanted.hasAttribute(name) && !["open", "data-fresh"].includes(name)) here.removeAttribute(name);
     }
     // What is gone goes first: nothing that stays has to be moved then, which would cost it focus and selection.
     const keys = new Set([...wanted.children].map(keyOf));
@@ -138,7 +138,10 @@
   }
 
   function fresh(node) {
-    if (keyOf(node) !== null) node.classList.add("fresh");
+    if (keyOf(node) !== null) {
+      node.setAttribute("data-fresh", "");
+      node.addEventListener("animationend", () => node.removeAttribute("data-fresh"), { once: true });
+    }
     return node;
   }
 
