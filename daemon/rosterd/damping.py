@@ -49,9 +49,7 @@ class Penalty:
     at: float
 
     def waits_until(self, limits: Limits) -> float:
-        """Until when who comes back there waits: until half of the limit is left."""
-        if not 0 < limits.flap_limit <= self.points:
-            return -math.inf
+        """Until when who comes back there waits, having reached the limit: until half of that is left."""
         return self.at + limits.flap_half_life_s * math.log2(2.0 * self.points / limits.flap_limit)
 
     def points_at(self, now: float, half_life_s: float) -> float:
@@ -85,7 +83,9 @@ def note(
 
 def waiting(penalties: Penalties, table: Table, limits: Limits, now: float) -> Mapping[str, float]:
     """The names of the alive members that are to wait, each with the time until when."""
-    ends = {key: until for key, penalty in penalties.items() if (until := penalty.waits_until(limits)) > now}
+    enough = limits.flap_limit or math.inf
+    flapping = ((key, penalty) for key, penalty in penalties.items() if penalty.points >= enough)
+    ends = {key: until for key, penalty in flapping if (until := penalty.waits_until(limits)) > now}
     if not ends:
         return {}
     return {
