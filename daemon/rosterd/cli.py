@@ -3,9 +3,9 @@
 Every command that a script may read has `--json`. Exit codes: 0 fine, 1 the answer is no (`plan`: something would
 change; `status`: not ready), 2 wrong usage, and one for each branch of errors.py; docs/exit-codes.md lists them.
 
-Here a command is declared: its name, options and help. What it does stands in `commands.py`, in `app.py` for the daemon
-and in `top.py` for the live view, and is imported when it is called: help, usage and completion answer at once, and the
-daemon's process holds nothing of the other commands.
+Here a command is declared: its name, options and help, of which the manual page is made. What it does stands in
+`commands.py`, in `app.py` for the daemon and in `top.py` for the live view, and is imported when it is called: help,
+usage and completion answer at once, and the daemon's process holds nothing of the other commands.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ from rosterd.places import SETTINGS_FILE, SETTINGS_VARIABLE
 P = ParamSpec("P")
 
 app = typer.Typer(
-    help="Keeps HAProxy in step with a Serf cluster.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # whole sentences about wrong usage, which a box would cut off
 )
@@ -83,6 +81,23 @@ def _settings_file(given: Path | None) -> Path | None:
         return SETTINGS_FILE if SETTINGS_FILE.exists() else None
     except OSError:  # there is something that may not be looked at; reading it says what
         return SETTINGS_FILE
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001  typer's way to call it
+    if wanted:
+        typer.echo(f"rosterd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def rosterd(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Keeps HAProxy in step with a Serf cluster."""
+    del version  # told already
 
 
 @app.command()

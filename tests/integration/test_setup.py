@@ -121,7 +121,10 @@ def test_a_level_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     """Set-up names its levels and touches nothing."""
     tree = make_tree(tmp_path / "tree")
     result = run(tree, "everything")
-    assert (result.returncode, result.stderr) == (2, "usage: compose/setup [demo|test|bench|e2e|faults|browser|monitoring]\n")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "usage: compose/setup [demo|test|bench|e2e|faults|browser|monitoring]\n",
+    )
     assert not (tree / ".venv").exists()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -29,11 +31,13 @@ from rosterd.roster import EMPTY, advance, inherit
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.admin.insight import insight
 from tests.unit.members import EVERYBODY, record, table_of
+from tests.unit.test_docs import commands_of
 from tests.unit.test_report import EARLY
 
 TREE = Path(__file__).parents[2]
 TEMPLATE = TREE / "haproxy" / "haproxy.cfg.j2"
 NODES = ServiceSettings(name="nodes")
+PROGRAM = str(Path(sys.executable).with_name("rosterd"))
 
 
 @dataclass(frozen=True)
@@ -272,6 +276,50 @@ class TestHelp:
         assert min(processor_s(sys.executable, "-m", "rosterd", "--help") for _ in range(3)) < 0.2
 
 
+class TestCompletion:
+    """What a shell asks `rosterd` for when somebody presses Tab."""
+
+    @pytest.mark.parametrize(
+        ("environment", "word"),
+        [
+            ({"_ROSTERD_COMPLETE": "complete_bash", "COMP_WORDS": "rosterd ", "COMP_CWORD": "1"}, r"^(\w+)$"),
+            ({"_ROSTERD_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "rosterd "}, r'"(\w+)":'),
+            (
+                {
+                    "_ROSTERD_COMPLETE": "complete_fish",
+                    "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+                    "_TYPER_COMPLETE_ARGS": "rosterd ",
+                },
+                r"^(\w+)\t",
+            ),
+        ],
+        ids=["bash", "zsh", "fish"],
+    )
+    def test_each_shell_is_told_all_commands(self, environment: dict[str, str], word: str) -> None:
+        """In its own way: a word a line, an array of words with their meaning, words and meanings in two columns."""
+        answer = subprocess.run(
+            [PROGRAM], env=os.environ | environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert frozenset(re.findall(word, answer.stdout, re.MULTILINE)) == commands_of(app)
+
+    @pytest.mark.parametrize(
+        ("typed", "offered"),
+        [("", commands_of(app)), ("re", {"render"}), ("guard ", {"release"}), ("plan --j", {"--json"})],
+    )
+    def test_in_a_real_bash(self, typed: str, offered: frozenset[str]) -> None:
+        """The script that it gives for bash offers what begins as what was typed."""
+        script = f"""
+            eval "$(_ROSTERD_COMPLETE=source_bash {PROGRAM})"
+            words="rosterd {typed}" && COMP_WORDS=($words)
+            [ "$words" = "${{words% }}" ] || COMP_WORDS+=("")
+            COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            _rosterd_completion {PROGRAM}
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+        assert set(answer.stdout.split()) == offered
+
+
 class TestRun:
     """`rosterd run`, as far as it comes without settings."""
 
@@ -301,11 +349,12 @@ def processor_s(*command: str) -> float:
 
 
 class TestVersion:
-    """`rosterd version`."""
+    """`rosterd version`, and the option that every program has."""
 
     def test_for_people_and_for_programs(self) -> None:
         """One line, or JSON."""
         assert CliRunner().invoke(app, ["version"]).stdout == f"rosterd {__version__}\n"
+        assert CliRunner().invoke(app, ["--version"]).stdout == f"rosterd {__version__}\n"
         assert json.loads(CliRunner().invoke(app, ["version", "--json"]).stdout) == {"version": __version__}
 
 
