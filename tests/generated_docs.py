@@ -6,7 +6,8 @@
 - the diagram of the Serf session in `docs/design.md`, from its transition table;
 - the results in `docs/bench.md` and the figures in `docs/comparison.md`, from `docs/bench/results.json`;
 - the templates in `examples/`, from the shipped one and the edits that `docs/template.md` shows;
-- the faults in `docs/soak.md`, from `tests/soak/faults`, and its results, from `docs/soak/results.json`.
+- the faults in `docs/soak.md`, from `tests/soak/faults`, and its results, from `docs/soak/results.json`;
+- the manual page `docs/man/rosterd.1`, from the help of the command line (`tests/man_page.py`).
 
 `tests/unit/test_docs.py` holds all of them equal to the code. What a person has to explain is not made here.
 """
@@ -27,6 +28,7 @@ from rosterd.settings import ENV_PREFIX, Settings, needs_restart
 from tests import openapi
 from tests.bench import comparison
 from tests.bench import page as bench_page
+from tests.man_page import man_page
 from tests.markdown import Page
 from tests.soak import page as soak_page
 from tests.unit.test_report import at_work
@@ -261,6 +263,7 @@ def documents() -> Mapping[Path, str]:
     return {
         DOCS / "settings.md": settings_page(),
         DOCS / "metrics.md": metrics_page(),
+        DOCS / "man" / "rosterd.1": man_page(),
         TREE / "daemon" / "rosterd" / "admin" / "openapi.json": openapi.text(),
         **{TREE / "examples" / name / TEMPLATE.name: template_with(chapter) for name, chapter in EXAMPLES.items()},
         design: _with(design.read_text(encoding="utf-8"), DIAGRAM, session_diagram()),
@@ -281,6 +284,7 @@ def _with(page: str, marks: re.Pattern[str], made: str) -> str:
 def main() -> None:
     """Write what differs."""
     for path, text in documents().items():
+        path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"wrote {path}\n")

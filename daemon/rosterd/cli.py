@@ -35,6 +35,7 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option(
         "--settings",
+        metavar="FILE",
         envvar=SETTINGS_VARIABLE,
         help=f"The settings file [default: {SETTINGS_FILE}, where it exists]",
         show_default=False,

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +50,17 @@ def docs(name: str) -> Page:
 def test_generated_documents_are_up_to_date(path: Path) -> None:
     """What is made from code is what the code gives; `python -m tests.generated_docs` renews it."""
     assert path.read_text(encoding="utf-8") == documents()[path]
+
+
+@pytest.mark.parametrize("reader", [("groff", "-man", "-ww", "-z", "-Tutf8"), ("mandoc", "-T", "lint", "-W", "error")])
+def test_the_manual_page_is_clean(reader: tuple[str, ...]) -> None:
+    """Neither of the two programs that set manual pages has anything to say against it."""
+    if shutil.which(reader[0]) is None:
+        pytest.skip(f"{reader[0]} is not installed")
+    told = subprocess.run(
+        [*reader, str(TREE / "docs" / "man" / "rosterd.1")], capture_output=True, text=True, check=True
+    )
+    assert (told.stdout, told.stderr) == ("", "")
 
 
 def test_every_setting_has_a_meaning() -> None:
