@@ -304,7 +304,7 @@ class TestCompletion:
 
     @pytest.mark.parametrize(
         ("typed", "offered"),
-        [("", commands_of(app)), ("re", {"render"}), ("guard ", {"release"}), ("plan --j", {"--json"})],
+        [("", commands_of(app)), ("re", {"ready", "render"}), ("guard ", {"release"}), ("plan --j", {"--json"})],
     )
     def test_in_a_real_bash(self, typed: str, offered: frozenset[str]) -> None:
         """The script that it gives for bash offers what begins as what was typed."""
