@@ -1,8 +1,8 @@
 """Addresses for real agents and proxies: each test gets loopback addresses that nobody else holds.
 
 Every agent of a cluster needs the same two ports (gossip 7946, RPC 7373), so nodes differ in their address and not in
-their port. Linux answers on all of 127.0.0.0/8. A process starts at a place that its pid gives and never hands out an
-address twice: a dead agent's neighbours may still gossip with the address for a while.
+their port. Linux answers on all of 127.0.0.0/8. A process starts at a place that its pid gives, far from that of the
+next pid, and never hands out an address twice: a dead agent's neighbours may still gossip with the address for a while.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ _BLOCKS = 256
 _PER_BLOCK = 254
 _TRIES = 1000
 
+_STRIDE = 37
+"""So many blocks lie between two processes of which one was started right after the other."""
+
 # The one counter of this process: uniqueness is the whole point.
-_numbers = itertools.count((os.getpid() % _BLOCKS) * _PER_BLOCK)
+_numbers = itertools.count((os.getpid() * _STRIDE % _BLOCKS) * _PER_BLOCK)
 
 
 def free_address(*ports: int) -> str:

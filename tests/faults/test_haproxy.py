@@ -100,7 +100,7 @@ class Place:
 @pytest.fixture
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """A balancer; whatever runs at the end is killed."""
-    cluster = LocalCluster.create(tmp_path_factory.mktemp("c"), first_network=os.getpid() % 200 + 50)
+    cluster = LocalCluster.create(tmp_path_factory.mktemp("c"), first_network=os.getpid() * 37 % 200 + 50)
     try:
         yield Place(cluster)
     finally:

@@ -24,7 +24,7 @@ TIMEOUT_S = 20.0
 @pytest.fixture
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalCluster]:
     """A balancer with a web node that serves; whatever runs at the end is killed."""
-    made = LocalCluster.create(tmp_path_factory.mktemp("c"), first_network=os.getpid() % 200 + 50)
+    made = LocalCluster.create(tmp_path_factory.mktemp("c"), first_network=os.getpid() * 37 % 200 + 50)
     try:
         made.add_balancer()
         made.add_web()

@@ -15,6 +15,8 @@ from compose.cluster import HOME, LocalCluster
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("only_cluster")
+
 TIMEOUT_S = 60.0
 DEMO = """
 import os, pathlib, sys

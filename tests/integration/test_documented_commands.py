@@ -25,6 +25,8 @@ from compose.run_directory import RunDirectory
 from compose.settled import wait_settled
 from tests.documented import FLOWS, TREE, Command, Start, to_run
 
+pytestmark = pytest.mark.usefixtures("only_cluster")
+
 LONGEST_S = 90.0
 END_WITHIN_S = 15.0
 LEFT_OUT = (".git", ".venv", ".run", ".hypothesis", "__pycache__", ".*_cache", "*.egg-info")

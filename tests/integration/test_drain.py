@@ -29,7 +29,7 @@ USUAL_WEIGHT = 100
 @pytest.fixture
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalCluster]:
     """Two balancers, each with the servers of both web nodes up; whatever runs at the end is killed."""
-    made = LocalCluster.create(tmp_path_factory.mktemp("c"), first_network=os.getpid() % 200 + 50)
+    made = LocalCluster.create(tmp_path_factory.mktemp("c"), first_network=os.getpid() * 37 % 200 + 50)
     try:
         for name in ("balancer", "balancer2"):
             made.add_balancer(name)

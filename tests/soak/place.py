@@ -99,7 +99,7 @@ class Place:
             ClusterError: it cannot run here.
             WaitedInVainError: it did not come up.
         """
-        cluster = SoakCluster.create(directory, first_network=os.getpid() % 200 + 50)
+        cluster = SoakCluster.create(directory, first_network=os.getpid() * 37 % 200 + 50)
         cluster.require_programs()
         place = cls(cluster)
         async with AsyncExitStack() as stack:
