@@ -105,9 +105,9 @@ def test_a_node_sees_nothing_of_the_callers_environment(cluster: LocalCluster, m
     assert not {"ROSTERD_RELOAD__QUIET_S", "SERF_JOIN"} & set(environ)
 
 
-def test_nodes_differ_in_their_address_only(tmp_path: Path) -> None:
+def test_nodes_differ_in_their_address_only(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every address that a node listens on is its own."""
-    cluster = LocalCluster(tmp_path, IPv4Network("127.20.9.0/24"), Ports())
+    cluster = LocalCluster(tmp_path_factory.mktemp("c"), IPv4Network("127.20.9.0/24"), Ports())
     first, second = cluster.register(Kind.WEB), cluster.register(Kind.WEB)
     one, two = cluster.node_environment(first), cluster.node_environment(second)
 
