@@ -83,6 +83,8 @@ class Journal:
 
     def members_changed(self, changes: tuple[Change, ...]) -> None:
         """Say what happened to the members between two tables."""
+        if changes:
+            self.begin("look")  # what woke us may have come in the middle of the turn, which had no trace until then
         self._trace.add_changes(changes)
         self.metrics.changed(changes)
         tell_changes(changes)

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from structlog.contextvars import clear_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from rosterd.journal import tell_changes, tell_decision
+from rosterd.journal import Journal, tell_changes, tell_decision
+from rosterd.metrics import Metrics
 from rosterd.model import Change, Transition
 from rosterd.policy import Decision, Displaced, Held
+from rosterd.trace import traces
 
 PEACE = Decision(
     backends=(),
@@ -48,6 +51,22 @@ def test_each_change_is_a_line() -> None:
             "detail": "weight 7 to 8",
         }
     ]
+
+
+def test_a_change_that_comes_in_the_middle_of_a_turn_has_its_trace() -> None:
+    """The turn had none when it began; what it finds and what woke it meanwhile are one."""
+    journal = Journal(traces("ab12"), Metrics(), lambda: 1.0)
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        journal.turn()
+        journal.wake("agent")
+        journal.members_changed((Change(Transition.UPDATED, "web-1", "web-1", ""),))
+        journal.servers_changed((), (), 7)
+    clear_contextvars()
+    assert [(line["event"], line["trace"]) for line in lines] == [
+        ("member.updated", "ab12.1"),
+        ("servers.changed", "ab12.1"),
+    ]
+    assert lines[1]["woken_by"] == ["agent"]
 
 
 def test_what_a_person_should_look_at_is_a_warning() -> None:
