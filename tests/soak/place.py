@@ -110,7 +110,7 @@ class Place:
             place.write_checker(_CHECKER)
             for node in (*place.webs, place.balancer):
                 cluster.start(node)
-            await place.until_well(0.0, _UP_WITHIN_S, traffic=False)
+            await place.until_well(None, _UP_WITHIN_S)
             place.first_file = place.config.read_text(encoding="utf-8")
             target = place.balancer.address, cluster.ports.http
             place.ledger.begin = place.now()
@@ -249,20 +249,19 @@ class Place:
                 raise WaitedInVainError(f"waited {within:g} s for {what}")
             await asyncio.sleep(_POLL_S)
 
-    async def ailments(self, since: float, *, traffic: bool = True) -> list[str]:
-        """What is not well now; requests that were sent since then count for who answers."""
+    async def ailments(self, since: float | None) -> list[str]:
+        """What is not well now; requests that were sent since then count for who answers, None while there are none."""
         status, members, running = await asyncio.gather(self.status(), self.members(), self.running())
         addresses = [node.address for node in self.webs]
-        silent = [address for address in addresses if traffic and self.ledger.latest(number_of(address)) < since]
+        latest = self.ledger.latest
+        silent = [] if since is None else [address for address in addresses if latest(number_of(address)) < since]
         return ailments(status, members, running, addresses, silent)
 
     async def until_well(
         self,
-        since: float,
+        since: float | None,
         within: float,
         conditions: Sequence[Callable[[], Awaitable[str]]] = (),
-        *,
-        traffic: bool = True,
     ) -> float:
         """Wait until nothing is amiss, and stays so for a second; when that began. A condition says what is amiss.
 
@@ -274,7 +273,7 @@ class Place:
         while True:
             looked_at = self.now()
             amiss = [text for condition in conditions if (text := await condition())]
-            amiss += await self.ailments(since, traffic=traffic)
+            amiss += await self.ailments(since)
             well_at = None if amiss else well_at or looked_at
             if well_at is not None and looked_at - well_at >= _STAYS_S:
                 return well_at
