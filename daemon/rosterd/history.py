@@ -33,6 +33,7 @@ class History:
         self._events: deque[Json] = deque(maxlen=most)
         self._count = 0
         self._news = asyncio.Event()
+        self._is_over = False
 
     def record(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Keep an event; a processor of structlog, which passes it on as it came."""
@@ -42,10 +43,18 @@ class History:
         if error:
             kept["exception"] = _kind(error)
         self._events.append(kept)
-        # Everybody who waits now is woken, and whoever waits next waits for the next one.
+        self._wake()
+        return event
+
+    def end(self) -> None:
+        """Nothing more comes: who follows gets what there is, and no more."""
+        self._is_over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake everybody who waits now; whoever waits next waits for the next one."""
         news, self._news = self._news, asyncio.Event()
         news.set()
-        return event
 
     def newest(self, most: int = MOST_KEPT) -> tuple[Json, ...]:
         """So many of the newest events at most, in their order."""
@@ -58,7 +67,10 @@ class History:
     async def _from(self, seen: int) -> AsyncIterator[tuple[Json, ...]]:
         while True:
             if seen == self._count:
+                if self._is_over:
+                    return
                 await self._news.wait()
+                continue
             missed = max(0, self._count - len(self._events) - seen)
             fresh = tuple(self._events)[-(self._count - seen - missed) :]
             seen = self._count

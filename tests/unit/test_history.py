@@ -105,6 +105,21 @@ async def test_a_slow_reader_is_told_what_it_missed() -> None:
     assert await next_of(reader) == ["f"]
 
 
+async def test_a_reader_gets_the_last_events_and_then_the_end() -> None:
+    """Of a daemon that stops; also one that has been waiting for more."""
+    history = History("ab")
+    late, waiting = history.follow("ab-0"), history.follow("")
+    told(history, "one")
+    assert await next_of(waiting) == ["one"]
+    waits = asyncio.ensure_future(anext(waiting))
+    await asyncio.sleep(0)
+    history.end()
+    assert await next_of(late) == ["one"]
+    for reader in (waits, anext(late)):
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(reader, 5)
+
+
 async def test_all_readers_are_woken() -> None:
     """Each gets the whole."""
     history = History("ab")

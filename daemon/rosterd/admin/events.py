@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -28,6 +27,9 @@ MOST_READERS = 100
 ALIVE_EVERY_S = 15.0
 WRITE_WITHIN_S = 30.0
 """How long a reader's socket may stay full before the connection is closed."""
+
+LAST_WORDS_S = 0.5
+"""How long readers have for the last events of a daemon that stops."""
 
 RETRY_MS = 1000
 """After how long a browser connects again."""
@@ -54,7 +56,10 @@ class EventSource:
         return await self._stream(request)
 
     async def close(self, _: web.Application) -> None:
-        """End all streams: the daemon stops."""
+        """End all streams: the daemon stops. Readers get the last events, if they take them at once."""
+        self._history.end()
+        if self._readers:
+            await asyncio.wait(self._readers, timeout=LAST_WORDS_S)
         for reader in self._readers:
             reader.cancel()
 
@@ -86,12 +91,15 @@ async def _messages(batches: AsyncIterator[tuple[Json, ...]]) -> AsyncIterator[s
             if not done:
                 yield ": alive\n\n"
                 continue
-            yield "".join(map(message, batch.result()))
+            try:
+                events = batch.result()
+            except StopAsyncIteration:
+                return
+            yield "".join(map(message, events))
             batch = asyncio.ensure_future(anext(batches))
     finally:
         batch.cancel()
-        with suppress(asyncio.CancelledError):
-            await batch
+        await asyncio.wait({batch})  # whatever it ended with, it has ended
 
 
 async def _write(response: web.StreamResponse, text: str) -> None:
