@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import Metric
-
 from rosterd.admin.metrics import Figures
+from rosterd.exposition import Family
 from rosterd.metrics import Metrics
 from rosterd.serf.session import TRANSITIONS, State
 from rosterd.settings import ENV_PREFIX, Settings, needs_restart
+from rosterd.usage import usage
 from tests import openapi
 from tests.bench import comparison
 from tests.bench import page as bench_page
@@ -201,19 +201,18 @@ def _meaning(field: Schema) -> str:
 
 def metrics_page() -> str:
     """The whole of `docs/metrics.md`."""
-    families = sorted(Figures(Metrics(), at_work(), 0).collect(), key=lambda family: family.name)
+    families = sorted(Figures(Metrics(), at_work(), usage(), 0).families(), key=lambda family: family.name)
     return METRICS_OPENING + "".join(map(_metric_row, families))
 
 
-def _metric_row(family: Metric) -> str:
-    kind = "process" if family.name.startswith("process_") else family.type
-    name = f"{family.name}_total" if family.type == "counter" else family.name
+def _metric_row(family: Family) -> str:
+    kind = "process" if family.name.startswith("process_") else family.kind.value
     labels: dict[str, list[str]] = {}
     for sample in family.samples:
         for label in sample.labels.keys() - {"le"}:
             labels.setdefault(label, []).append(sample.labels[label])
     shown = "; ".join(f"`{label}`: {_label_values(label, values)}" for label, values in sorted(labels.items()))
-    return f"| `{name}` | {kind} | {shown or '-'} | {family.documentation} |\n"
+    return f"| `{family.name}` | {kind} | {shown or '-'} | {family.text} |\n"
 
 
 def _label_values(label: str, values: list[str]) -> str:

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import prometheus_client
 import structlog
 
 from rosterd import __version__, logs
@@ -67,8 +66,6 @@ PROCESS_ID_BYTES = 2
 async def run(settings_file: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. RosterdError for what keeps it from starting."""
     settings = load(settings_file)
-    # The process has one start, which is told already.
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # not annotated
     process = secrets.token_hex(PROCESS_ID_BYTES)
     history = History(process)
     logs.configure(settings.log.level, settings.log.format, history.record)

@@ -3,19 +3,16 @@
 What is so just now is read from a report when somebody asks: that is admin/metrics.py. Rules:
 
 - Every label has a bounded set of values, all of them words of ours. No name of a member or a server is ever a label.
-- All that can be counted stands at zero from the start, so that the first of its kind is seen as a rise.
+- All that can be counted stands at zero from the start.
 
 Source: https://prometheus.io/docs/practices/naming/
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
 
-import prometheus_client as prometheus
-
+from rosterd.exposition import Counter, Family, Histogram, gauge
 from rosterd.model import (
     Action,
     AddServer,
@@ -47,72 +44,86 @@ class Metrics:
 
     def __init__(self) -> None:
         """Begin at zero."""
-        self.registry = prometheus.CollectorRegistry()
-        self._changes = self._counter(
-            "member_changes", "Changes of members, by what happened.", transition=[each.value for each in Transition]
+        self._changes = Counter(
+            "rosterd_member_changes",
+            "Changes of members, by what happened.",
+            transition=[each.value for each in Transition],
         )
-        self._wakeups = self._counter("wakeups", "What woke the loop.", by=WORDS)
-        self._plans = self._counter("plans", "Plans that were made, by what they do.", kind=tuple(_KINDS.values()))
-        self._actions = self._counter(
-            "runtime_actions",
+        self._wakeups = Counter("rosterd_wakeups", "What woke the loop.", by=WORDS)
+        self._plans = Counter("rosterd_plans", "Plans that were made, by what they do.", kind=tuple(_KINDS.values()))
+        self._actions = Counter(
+            "rosterd_runtime_actions",
             "Actions on HAProxy's runtime socket. One that failed was refused, and a reload follows.",
             action=tuple(_ACTIONS.values()),
             result=RESULTS,
         )
-        self._cut = self._counter("sessions_cut", "Sessions that were ended when the drain of their server was over.")
-        self._reloads = self._counter("reloads", "Reloads of HAProxy.", result=RESULTS)
-        self._reasons = self._counter(
-            "reload_reasons",
+        self._cut = Counter("rosterd_sessions_cut", "Sessions that were ended when the drain of their server was over.")
+        self._reloads = Counter("rosterd_reloads", "Reloads of HAProxy.", result=RESULTS)
+        self._reasons = Counter(
+            "rosterd_reload_reasons",
             "Kinds of reasons of reloads, each kind once for a reload.",
             reason=[kind.value for kind in ReasonKind],
             result=RESULTS,
         )
-        self._connections = self._counter("agent_connections", "Conversations with the Serf agent that began.")
-        self._bugs = self._counter("turns_failed", "Turns of the loop that ended in a bug.")
-        self._applied = prometheus.Histogram(
+        self._connections = Counter("rosterd_agent_connections", "Conversations with the Serf agent that began.")
+        self._bugs = Counter("rosterd_turns_failed", "Turns of the loop that ended in a bug.")
+        self._applied = Histogram(
             "rosterd_wake_to_applied_seconds",
             "From the wake-up to the change in HAProxy, answered and read back, by the way it took.",
-            ["by"],
-            registry=self.registry,
-            buckets=BUCKETS_S,
+            BUCKETS_S,
+            by=("runtime", "reload"),
         )
-        self._at_run_time, self._by_reload = self._applied.labels("runtime"), self._applied.labels("reload")
-        self._lag = prometheus.Gauge(
-            "rosterd_loop_lag_seconds", "How late the loop was when it was last measured.", registry=self.registry
-        )
-        prometheus.ProcessCollector(registry=self.registry)
+        self._lag_s = 0.0
+
+    def families(self) -> Iterator[Family]:
+        """All of it, up to now."""
+        for counter in (
+            self._changes,
+            self._wakeups,
+            self._plans,
+            self._actions,
+            self._cut,
+            self._reloads,
+            self._reasons,
+            self._connections,
+            self._bugs,
+            self._applied,
+        ):
+            yield counter.family()
+        late = "How late the loop was when it was last measured."
+        yield gauge("rosterd_loop_lag_seconds", late, {(): self._lag_s})
 
     def woken(self, word: Word) -> None:
         """Count what woke the loop."""
-        self._wakeups.labels(word).inc()
+        self._wakeups.add(word)
 
     def changed(self, changes: Iterable[Change]) -> None:
         """Count changes of members."""
         for change in changes:
-            self._changes.labels(change.transition.value).inc()
+            self._changes.add(change.transition.value)
 
     def planned(self, plan: Plan | None) -> None:
         """Count a plan; None is one that waits for HAProxy to be seen."""
-        self._plans.labels(_KINDS[type(plan)]).inc()
+        self._plans.add(_KINDS[type(plan)])
 
     def acted(self, done: Sequence[Action], seconds: float) -> None:
         """Count what HAProxy did at run time, so long after the wake-up."""
-        for action, number in Counter(_ACTIONS[type(action)] for action in done).items():
-            self._actions.labels(action, "done").inc(number)
-        self._at_run_time.observe(seconds)
+        for action in done:
+            self._actions.add(_ACTIONS[type(action)], "done")
+        self._applied.observe("runtime", seconds)
 
     def refused(self, action: Action) -> None:
         """Count what HAProxy would not do."""
-        self._actions.labels(_ACTIONS[type(action)], "failed").inc()
+        self._actions.add(_ACTIONS[type(action)], "failed")
 
     def cut(self, sessions: int) -> None:
         """Count sessions that did not end by themselves."""
-        self._cut.inc(sessions)
+        self._cut.add(number=sessions)
 
     def reloaded(self, reasons: Iterable[Reason], seconds: float) -> None:
         """Count a reload that had its effect, so long after the wake-up."""
         self._reload(reasons, "done")
-        self._by_reload.observe(seconds)
+        self._applied.observe("reload", seconds)
 
     def reload_failed(self, reasons: Iterable[Reason]) -> None:
         """Count a reload that failed, or had no effect."""
@@ -120,27 +131,20 @@ class Metrics:
 
     def agent_reached(self) -> None:
         """Count a conversation with the agent."""
-        self._connections.inc()
+        self._connections.add()
 
     def turn_failed(self) -> None:
         """Count a bug."""
-        self._bugs.inc()
+        self._bugs.add()
 
     def lagged(self, seconds: float) -> None:
         """Note how late the loop is."""
-        self._lag.set(seconds)
+        self._lag_s = seconds
 
     def _reload(self, reasons: Iterable[Reason], result: str) -> None:
-        self._reloads.labels(result).inc()
+        self._reloads.add(result)
         for kind in {reason.kind for reason in reasons}:
-            self._reasons.labels(kind.value, result).inc()
-
-    def _counter(self, name: str, text: str, **labels: Sequence[str]) -> prometheus.Counter:
-        counter = prometheus.Counter(f"rosterd_{name}", text, list(labels), registry=self.registry)
-        if labels:
-            for values in product(*labels.values()):
-                counter.labels(*values)
-        return counter
+            self._reasons.add(kind.value, result)
 
 
 _ACTIONS: dict[type[Action], str] = {

@@ -26,6 +26,14 @@ def test_the_memory_of_a_daemon_at_work(balancer: Balancer) -> None:
     assert resident_mb(balancer.daemon.pid) < MOST_MB
 
 
+def test_a_daemon_has_no_openssl(balancer: Balancer) -> None:
+    """It speaks TLS with nobody, and what is not there needs no care."""
+    mapped = Path(f"/proc/{balancer.daemon.pid}/maps").read_text(encoding="utf-8")
+    assert "python" in mapped
+    assert "libssl" not in mapped
+    assert "libcrypto" not in mapped
+
+
 def resident_mb(pid: int) -> float:
     """What a process holds, in millions of bytes."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()

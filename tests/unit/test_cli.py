@@ -328,6 +328,7 @@ class TestRun:
         loaded = modules_of("run", "--settings", str(tmp_path / "absent.toml"), code=3)
         assert {"rosterd.app", "aiohttp", "pydantic", "structlog"} <= loaded
         assert not {name for name in loaded if name.startswith("rich.")}
+        assert "_ssl" not in loaded
         assert "rosterd.commands" not in loaded
 
 

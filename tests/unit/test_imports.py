@@ -38,6 +38,7 @@ PURE_CORE = frozenset(
         "rosterd.blueprint",
         "rosterd.damping",
         "rosterd.debounce",
+        "rosterd.exposition",
         "rosterd.generation",
         "rosterd.observed",
         "rosterd.outcome",
@@ -92,6 +93,7 @@ ADAPTERS = frozenset(
         "rosterd.serf.seeds",
         "rosterd.serf.tell",
         "rosterd.sources",
+        "rosterd.usage",
         "rosterd.watch",
         "rosterd.notify",
     }
@@ -128,6 +130,7 @@ LAYERS = (VOCABULARY, PURE_CORE, ADAPTERS, LOOP, OUTSIDE, END)
 HARMLESS = frozenset(
     {
         "__future__",
+        "bisect",
         "collections",
         "collections.abc",
         "dataclasses",
@@ -158,8 +161,8 @@ NEEDED: Mapping[str, frozenset[str]] = {
 """What one of them may import besides."""
 
 LATE: Mapping[str, frozenset[str]] = {
-    # It takes a moment, in which signals come; and one library has to come before others are told what is not there.
-    "rosterd.__main__": frozenset({"prometheus_client", "rosterd.cli"}),
+    # It takes a moment, in which signals come.
+    "rosterd.__main__": frozenset({"rosterd.cli"}),
     # `rosterd --help` needs none of it, and a command only what is its own.
     "rosterd.cli": frozenset({"asyncio", "rosterd.app", "rosterd.commands", "rosterd.top"}),
 }

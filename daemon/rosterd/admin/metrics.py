@@ -7,49 +7,41 @@ a member or a server. HAProxy tells of its own traffic itself: its exporter is a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from platform import python_version
 
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-
+from rosterd.exposition import Family, Kind, Sample, Values, gauge
 from rosterd.metrics import Metrics
 from rosterd.model import Member, Status
 from rosterd.report import Report
-
-Values = Mapping[tuple[str, ...], float]
-"""The value of each combination of labels."""
+from rosterd.usage import Usage
 
 NO_SERVICE = ""
 """The label of members that serve nowhere, such as the balancers."""
 
 
-def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
-    """The metrics in the format that the header `Accept` asks for, and the content type that says which it is."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    encode, content_type = choose_encoder(accept)
-    text: bytes = encode(registry)
-    return text, content_type
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All metrics at the moment of one report.
 
-
-@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it by its identity
-class Figures(Collector):
-    """All metrics at the moment of one report; `old_workers` is None where HAProxy's master does not say."""
+    `usage` is what the process uses, None where that cannot be told; `old_workers` is None where HAProxy's master does
+    not say.
+    """
 
     metrics: Metrics
     report: Report
+    usage: Usage | None
     old_workers: int | None
 
-    def collect(self) -> Iterator[Metric]:
+    def families(self) -> Iterator[Family]:
         """Each family, once."""
-        yield from self.metrics.registry.collect()
+        yield from self.metrics.families()
+        if self.usage is not None:
+            yield from _of_process(self.usage)
         yield from self._now()
 
-    def _now(self) -> Iterator[Metric]:
+    def _now(self) -> Iterator[Family]:
         report = self.report
         version: Values = {(report.version, python_version()): 1}
         yield _gauge("build_info", "The versions that run; always 1.", version, "version", "python")
@@ -65,7 +57,21 @@ class Figures(Collector):
             yield _plain("proxy_old_workers", "Old workers that still finish their connections.", self.old_workers)
 
 
-def _sides(report: Report) -> Iterator[Metric]:
+def _of_process(usage: Usage) -> Iterator[Family]:
+    """By the names that the processes of all languages have."""
+    cpu = "process_cpu_seconds_total", Kind.COUNTER, "Processor time used, in user and system mode."
+    yield Family(*cpu, (Sample({}, usage.cpu_s),))
+    for name, text, value in (
+        ("resident_memory_bytes", "Memory that the process holds.", usage.resident_bytes),
+        ("virtual_memory_bytes", "Addresses that the process has taken.", usage.virtual_bytes),
+        ("open_fds", "Open descriptors.", usage.open_fds),
+        ("max_fds", "Descriptors that may be open at once.", usage.most_fds),
+        ("start_time_seconds", "When the process was started, in seconds since 1970.", usage.started_at),
+    ):
+        yield gauge(f"process_{name}", text, {(): value})
+
+
+def _sides(report: Report) -> Iterator[Family]:
     decision = report.decision
     yield _plain("ready", "Whether a complete state is in force and fresh enough.", report.ready)
     yield _plain("agent_up", "Whether the Serf agent answers.", not report.agent_error)
@@ -86,7 +92,7 @@ def _sides(report: Report) -> Iterator[Metric]:
     yield _plain("file_lags", "Whether the file waits to be brought level.", report.file_lags)
 
 
-def _set_aside(report: Report) -> Iterator[Metric]:
+def _set_aside(report: Report) -> Iterator[Family]:
     decision = report.decision
     quarantined = len(decision.quarantined) if decision else 0
     yield _plain("members_quarantined", "Members that do not parse.", quarantined)
@@ -138,12 +144,9 @@ def _by_service(report: Report, services: Iterable[str]) -> Values:
     return counted
 
 
-def _plain(name: str, text: str, value: float) -> Metric:
+def _plain(name: str, text: str, value: float) -> Family:
     return _gauge(name, text, {(): value})
 
 
-def _gauge(name: str, text: str, values: Values, *labels: str) -> Metric:
-    family = GaugeMetricFamily(f"rosterd_{name}", text, labels=labels)
-    for label_values, value in values.items():
-        family.add_metric(label_values, float(value))
-    return family
+def _gauge(name: str, text: str, values: Values, *labels: str) -> Family:
+    return gauge(f"rosterd_{name}", text, values, *labels)

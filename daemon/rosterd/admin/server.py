@@ -30,10 +30,12 @@ from rosterd.admin import page
 from rosterd.admin.etag import tagged
 from rosterd.admin.events import EventSource
 from rosterd.admin.insight import Insight
-from rosterd.admin.metrics import Figures, exposition
+from rosterd.admin.metrics import Figures
 from rosterd.answers import Status, members_answer, ready_answer, status_answer
 from rosterd.errors import AdminAddressTaken
+from rosterd.exposition import CONTENT_TYPE, exposition
 from rosterd.settings import UNIX_PREFIX, split_host_port
+from rosterd.usage import usage
 
 MARK = "X-Rosterd-Version"
 """The header by which a command knows that it is a rosterd that answers."""
@@ -71,10 +73,9 @@ def application(insight: Insight) -> web.Application:
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=OPENAPI.read_bytes(), content_type="application/json")
 
-    async def metrics(request: web.Request) -> web.Response:
-        figures = Figures(insight.metrics, report(), await insight.old_workers())
-        text, content_type = exposition(figures, request.headers.get("Accept", ""))
-        return web.Response(body=text, headers={"Content-Type": content_type})
+    async def metrics(_: web.Request) -> web.Response:
+        figures = Figures(insight.metrics, report(), usage(), await insight.old_workers())
+        return web.Response(body=exposition(figures.families()).encode(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.on_response_prepare.append(_sign)
