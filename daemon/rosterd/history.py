@@ -3,8 +3,8 @@
 What is told over HTTP is what is logged, under the same names and with the same fields, so there is one list of them
 (docs/log-events.md) and nothing that only one of the two knows. Rules:
 
-- Bounded: the oldest event goes when there is no room, whether everybody has read it or not. A reader that is too slow
-  is told how many it missed; it holds nobody up and costs no memory.
+- Bounded, in events and in what each may hold: the oldest event goes when there is no room, whether everybody has read
+  it or not. A reader that is too slow is told how many it missed; it holds nobody up and costs no memory.
 - Each event has an id, `process-number`, by which a reader goes on where it was. Another process's id is no place in
   this history: who comes with one gets all of it.
 - A traceback stays in the log. Here stands the kind of the error.
@@ -13,6 +13,7 @@ What is told over HTTP is what is logged, under the same names and with the same
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, MutableMapping
@@ -22,6 +23,10 @@ Json = dict[str, Any]
 """One event, as it is told."""
 
 MOST_KEPT = 1000
+LONGEST_TEXT = 2000
+LONGEST_LIST = 50
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class History:
@@ -38,8 +43,9 @@ class History:
     def record(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Keep an event; a processor of structlog, which passes it on as it came."""
         self._count += 1
-        kept = {"id": f"{self._process}-{self._count}", **event}
-        error = kept.pop("exc_info", None)
+        kept = {"id": f"{self._process}-{self._count}", **{key: _bounded(value) for key, value in event.items()}}
+        error = event.get("exc_info")
+        kept.pop("exc_info", None)
         if error:
             kept["exception"] = _kind(error)
         self._events.append(kept)
@@ -78,9 +84,18 @@ class History:
 
     def _number(self, event_id: str) -> int:
         process, _, number = event_id.rpartition("-")
-        if process != self._process or not number.isascii() or not number.isdigit() or int(number) > self._count:
+        if process != self._process or not _NUMBER.fullmatch(number) or int(number) > self._count:
             return 0
         return int(number)
+
+
+def _bounded(value: object) -> object:
+    """A value that stays as it is and takes no more room than a line should: HAProxy's words can be long."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}…"
+    if isinstance(value, list | tuple):
+        return [_bounded(each) for each in value[:LONGEST_LIST]]
+    return value
 
 
 def _gap(missed: int) -> Json:

@@ -64,6 +64,18 @@ def test_a_traceback_stays_in_the_log() -> None:
     assert "secret" not in repr(history.newest())
 
 
+def test_an_event_takes_no_more_room_than_a_line_should() -> None:
+    """HAProxy's words can be long, and a list of servers longer; the log has all of it."""
+    history = History("ab")
+    event = {"event": "apply.failed", "error": "x" * 1_000_000, "reasons": ["y" * 10_000] * 1000, "pid": 7}
+    assert history.record(None, "error", event)["error"] == "x" * 1_000_000
+    (kept,) = history.newest()
+    assert len(repr(kept)) < 120_000
+    assert kept["error"].startswith("xxx")
+    assert kept["error"].endswith("…")
+    assert kept["pid"] == 7
+
+
 async def test_a_reader_without_a_place_gets_what_comes_next() -> None:
     """Several at once, when it was away meanwhile."""
     history = History("ab")
@@ -84,7 +96,7 @@ async def test_a_reader_goes_on_where_it_was() -> None:
     assert await next_of(history.follow("ab-1")) == ["two", "three"]
 
 
-@pytest.mark.parametrize("place", ["cd-1", "ab-99", "ab-", "ab", "ab-x", "ab--1", "-", "ab-²"])
+@pytest.mark.parametrize("place", ["cd-1", "ab-99", "ab-", "ab", "ab-x", "ab--1", "-", "ab-²", "ab-" + "9" * 5000])
 async def test_a_place_that_is_none_here_starts_from_the_beginning(place: str) -> None:
     """Another process's, one that is still to come, or nonsense."""
     history = History("ab")

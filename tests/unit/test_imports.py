@@ -103,6 +103,7 @@ LOOP = frozenset(
         "rosterd.actuator",
         "rosterd.admin",
         "rosterd.admin.client",
+        "rosterd.admin.connections",
         "rosterd.admin.etag",
         "rosterd.admin.events",
         "rosterd.admin.insight",

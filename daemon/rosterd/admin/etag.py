@@ -16,6 +16,9 @@ from aiohttp import web
 PASSING = "_s"
 """How the names of ages and durations end."""
 
+TAGS = "tags"
+"""The one object whose keys are not ours: members choose them."""
+
 UNSTABLE = frozenset({"sessions", "queue", "rate_per_s", "errors", "departures"})
 """Figures that change all the time, and not because anybody has done anything."""
 
@@ -35,7 +38,11 @@ def tagged(request: web.Request, answer: Mapping[str, Any]) -> web.Response:
 
 def _lasting(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _lasting(each) for key, each in value.items() if not _passes(key)}
+        return {
+            key: each if key == TAGS else _lasting(each)
+            for key, each in value.items()
+            if key == TAGS or not _passes(key)
+        }
     if isinstance(value, list):
         return [_lasting(each) for each in value]
     return value

@@ -10,36 +10,34 @@
     /v1/events    what happened: a list, or a stream that goes on (events.py)
     /v1/openapi.json  a description of all this, for programs
 
-Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request, and HAProxy for
-traffic at most once a second; it holds nothing itself.
+Every answer carries the header `X-Rosterd-Version`. It asks the controller for one report a request, and HAProxy at
+most once a second for what only HAProxy knows.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from pathlib import Path
 
 from aiohttp import web
 
 from rosterd import __version__
 from rosterd.admin import page
+from rosterd.admin.connections import Limits, serving_at
 from rosterd.admin.etag import tagged
 from rosterd.admin.events import EventSource
 from rosterd.admin.insight import Insight
 from rosterd.admin.metrics import Figures
 from rosterd.answers import Status, members_answer, ready_answer, status_answer
-from rosterd.errors import AdminAddressTaken
 from rosterd.exposition import CONTENT_TYPE, exposition
-from rosterd.settings import UNIX_PREFIX, split_host_port
 from rosterd.usage import usage
 
 MARK = "X-Rosterd-Version"
 """The header by which a command knows that it is a rosterd that answers."""
 
+
+LIMITS = Limits()
 
 OPENAPI = files("rosterd.admin") / "openapi.json"
 
@@ -52,6 +50,7 @@ def application(insight: Insight) -> web.Application:
     """The routes."""
     report = insight.report
     source = EventSource(insight.history)
+    description = OPENAPI.read_bytes()
 
     async def whole_status() -> Status:
         reading = await insight.traffic()
@@ -71,7 +70,7 @@ def application(insight: Insight) -> web.Application:
         return tagged(request, members_answer(report()))
 
     async def openapi(_: web.Request) -> web.Response:
-        return web.Response(body=OPENAPI.read_bytes(), content_type="application/json")
+        return web.Response(body=description, content_type="application/json")
 
     async def metrics(_: web.Request) -> web.Response:
         figures = Figures(insight.metrics, report(), usage(), await insight.old_workers())
@@ -87,7 +86,7 @@ def application(insight: Insight) -> web.Application:
             web.get("/metrics", metrics),
             web.get("/v1/status", status),
             web.get("/v1/members", members),
-            web.get("/v1/events", source.get),
+            web.get("/v1/events", source.get, allow_head=False),  # a stream has no end that HEAD could tell of
             web.get("/v1/openapi.json", openapi),
             *page.routes(whole_status, insight.history.newest),
         ]
@@ -96,41 +95,7 @@ def application(insight: Insight) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(listen: str, insight: Insight) -> AsyncIterator[None]:
+async def serving(listen: str, insight: Insight, limits: Limits = LIMITS) -> AsyncIterator[None]:
     """Serve at `listen` (host:port or unix:PATH) until the context is left; AdminAddressTaken when that cannot be."""
-    runner = web.AppRunner(application(insight), access_log=None, handle_signals=False)
-    await runner.setup()
-    try:
-        await _start(runner, listen)
+    async with serving_at(listen, application(insight), limits):
         yield
-    finally:
-        await runner.cleanup()
-
-
-async def _start(runner: web.AppRunner, listen: str) -> None:
-    try:
-        if not listen.startswith(UNIX_PREFIX):
-            host, port = split_host_port(listen)
-            await web.TCPSite(runner, host, port).start()
-            return
-        path = Path(listen.removeprefix(UNIX_PREFIX))
-        await _refuse_if_served(path)
-        await web.UnixSite(runner, str(path)).start()
-        _let_group_in(path)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise AdminAddressTaken(f"admin.listen {listen}: cannot be listened on: {reason}") from error
-
-
-async def _refuse_if_served(path: Path) -> None:
-    """The event loop would silently take a socket away from a daemon that still answers on it."""
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return
-    writer.close()
-    raise AdminAddressTaken(f"admin.listen unix:{path}: another daemon answers there")
-
-
-def _let_group_in(path: Path) -> None:
-    path.chmod(0o660)

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from rosterd.admin.server import serving
+from rosterd.model import Member
 from rosterd.report import Report
 from tests.loopback import free_port
 from tests.unit.admin.insight import insight
@@ -74,3 +75,14 @@ async def test_another_tag_is_no_match(daemon: Daemon) -> None:
     assert (await daemon.get("/v1/members", tag))[0] == 200
     assert (await daemon.get("/v1/status", f'"x", {tag}'))[0] == 304
     assert (await daemon.get("/v1/status", "*"))[0] == 304
+
+
+async def test_a_tag_of_a_member_counts_whatever_it_is_called(daemon: Daemon) -> None:
+    """Members choose the names of their tags; only our own fields are known to pass."""
+    _, tag, _ = await daemon.get("/v1/members")
+    entries = dict(daemon.report.table.entries)
+    name, entry = next((name, entry) for name, entry in entries.items() if isinstance(entry.subject, Member))
+    assert isinstance(entry.subject, Member)
+    entries[name] = replace(entry, subject=replace(entry.subject, tags={**entry.subject.tags, "release_s": "2"}))
+    daemon.report = replace(daemon.report, table=replace(daemon.report.table, entries=entries))
+    assert (await daemon.get("/v1/members", tag))[0] == 200

@@ -84,7 +84,7 @@ async def test_the_list_has_the_newest_events(daemon: Daemon) -> None:
     assert await listed(daemon, "?limit=2") == ["servers.changed", "member.left"]
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 400])
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 5000])
 async def test_a_limit_that_is_none_is_refused_by_name(daemon: Daemon, limit: str) -> None:
     """The answer names the parameter and its bounds."""
     async with daemon.session.get(f"{daemon.base}/v1/events?limit={limit}") as response:
