@@ -15,6 +15,7 @@ wanted. Rules:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from enum import Enum
 from typing import TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ from rosterd.backoff import backoff
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.debounce import Debounce, Pace
 from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, ReloadPostponed, TemplateError
+from rosterd.generation import Generation, of_desired
 from rosterd.metrics import Metrics
 from rosterd.model import Desired, Reload, Running
 from rosterd.outcome import Outcome
@@ -39,6 +41,12 @@ REASONS_SHOWN = 20
 
 POSTPONE_S = 0.25
 """How long a reload waits before it is asked again whether old workers have ended."""
+
+
+class Postponed(Enum):
+    """A reload that waits, since too many old workers live: no failure, and nothing to draw consequences from."""
+
+    POSTPONED = "postponed"
 
 
 class Actuator:
@@ -60,9 +68,9 @@ class Actuator:
         self.reloads = 0
         self.reloads_failed = 0
         self.last_reload: LastReload | None = None
-        self.on_disk: Desired | None = None
+        self.generation: Generation | None = None
         """What the file was last seen to say, of all that was ever wanted; None while it is not known."""
-        self.on_disk_since = clock()
+        self._on_disk: Desired | None = None
         self._drafts = drafts
         self._file = file
         self._applier = applier
@@ -148,10 +156,11 @@ class Actuator:
         now = self._clock()
         return self._debounce.is_due(now) and now >= self._retry_at
 
-    async def reload(self, outcome: Outcome, plan: Reload, aside: str | None = None) -> Applied | None:
-        """Reload; None when it failed. What it brought about is told by `took_effect` or `had_no_effect`.
+    async def reload(self, outcome: Outcome, plan: Reload, aside: str | None = None) -> Applied | Postponed | None:
+        """Reload; None when it failed, `POSTPONED` when it has to wait.
 
-        By way of `aside`, where that is given: the same without the runtime socket in its place, which is new then.
+        What it brought about is told by `took_effect` or `had_no_effect`. By way of `aside`, where that is given: the
+        same without the runtime socket in its place, which is new then.
         """
         most, text = self._patience.most_old_workers, outcome.text
         way = self._applier.reload(text, most) if aside is None else self._applier.reload_by(aside, text, most)
@@ -159,7 +168,7 @@ class Actuator:
             applied = await self._attempt(outcome.blueprint, way, plan)
         except ReloadPostponed as error:
             self._postpone(plan, error)
-            return None
+            return Postponed.POSTPONED
         self._postponed = False
         self._debounce.fired(self._clock())
         self._wanted = None
@@ -306,7 +315,7 @@ class Actuator:
         self._retry_at = self._clock() + POSTPONE_S
 
     def _record(self, plan: Reload) -> None:
-        self.last_reload = LastReload(self._clock(), tuple(reason.detail for reason in plan.reasons), self._failure)
+        self.last_reload = LastReload(self._clock(), tuple(_shown(plan)), self._failure)
 
     def _count_failure(self, plan: Reload | None) -> None:
         self.reloads_failed += 1
@@ -314,8 +323,9 @@ class Actuator:
 
     def _hold(self, desired: Desired) -> None:
         """Note what the file says now, and since when."""
-        if desired != self.on_disk:
-            self.on_disk, self.on_disk_since = desired, self._clock()
+        if desired is not self._on_disk:
+            self._on_disk = desired
+            self.generation = of_desired(desired, self._clock(), self.generation)
 
     def _be_level(self, desired: Desired) -> None:
         """The file is as it should be: what failed before is over, but for a reload that is still wanted."""

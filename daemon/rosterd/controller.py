@@ -16,16 +16,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from rosterd import __version__
-from rosterd.actuator import Actuator
+from rosterd.actuator import Actuator, Postponed
 from rosterd.blueprint import Blueprint
 from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
-from rosterd.journal import Journal, tell_age, tell_by_hand
+from rosterd.journal import Journal, tell_age
 from rosterd.model import (
     Action,
     Address,
@@ -91,12 +92,13 @@ class Controller:
             runtime=runtime,
             has_worker=actuator.has_worker,
             by_master=actuator.observe_by_master,
+            news=partial(journal.begin, "look"),
             clock=clock,
         )
         self._planner = Planner(
             observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
         )
-        self._decider = Decider(observed=self._observed, drafts=drafts, now=now)
+        self._decider = Decider(observed=self._observed, drafts=drafts)
         self._begin_at: float | None = None
         self._kept: Template | None = None
         self._plan: Plan | None = None
@@ -174,12 +176,10 @@ class Controller:
             table=observed.table,
             decision=decider.decision,
             plan=self._plan,
-            desired=decider.outcome.desired if decider.outcome else None,
-            desired_since=decider.desired_since,
-            on_disk=actuator.on_disk,
-            on_disk_since=actuator.on_disk_since,
+            desired=decider.generation,
+            on_disk=actuator.generation,
             running=observed.running,
-            running_since=observed.running_since,
+            runs=observed.generation,
             health_score=observed.health_score,
             own_address=observed.own_address,
             agent_since=observed.agent.since,
@@ -319,7 +319,7 @@ class Controller:
         found = running or self._observer.relayed
         if found is None:
             return
-        tell_by_hand(before, self._decider.by_hand)
+        self._journal.taken_by_hand(before, self._decider.by_hand)
         if self._observer.was_away:
             self._actuator.start_over()
         self._decider.inherit(found, self._clock())
@@ -400,7 +400,7 @@ class Controller:
             return
         before = self._decider.by_hand
         self._observer.see(after)
-        tell_by_hand(before, self._decider.by_hand)
+        self._journal.taken_by_hand(before, self._decider.by_hand)
         if done:
             self._journal.servers_changed(done, waits, running.pid)
             self._observer.hurry()
@@ -414,6 +414,9 @@ class Controller:
         self._planner.expect_new_worker()
         aside = outcome.aside() if self._observer.has_lost_socket else None
         applied = await self._actuator.reload(outcome, plan, aside)
+        if applied is Postponed.POSTPONED:
+            self._journal.take_back(trace)
+            return
         if applied is None:
             self._journal.take_back(trace)
             self._hand.try_again()

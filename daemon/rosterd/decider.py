@@ -18,6 +18,7 @@ import structlog
 
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.errors import TemplateError
+from rosterd.generation import Generation, of_desired
 from rosterd.journal import tell_decision
 from rosterd.model import AdminState, Running
 from rosterd.observed import Observed
@@ -30,14 +31,14 @@ log = structlog.get_logger(__name__)
 class Decider:
     """Decides who serves, and renders it."""
 
-    def __init__(self, *, observed: Observed, drafts: Drafts, now: float) -> None:
+    def __init__(self, *, observed: Observed, drafts: Drafts) -> None:
         """Wire it up; nothing is decided yet."""
         self.decision: Decision | None = None
         """The newest decision by proven settings; None before the first."""
         self.outcome: Outcome | None = None
         """What was decided and rendered last, be it proven or a draft's; None before the first."""
-        self.desired_since = now
-        """Since when the same is desired."""
+        self.generation: Generation | None = None
+        """What should be, and since when; None before the first outcome."""
         self.served: Lines = {}
         """The server lines of the last decision; at start those that HAProxy runs."""
         self.has_inherited = False
@@ -95,8 +96,8 @@ class Decider:
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
         outcome = self.outcome = Outcome.of(observed.table, blueprint, view, now, last)
-        if last is None or outcome.desired != last.desired:
-            self.desired_since = now
+        if last is None or outcome.desired is not last.desired:
+            self.generation = of_desired(outcome.desired, now, self.generation)
         return outcome
 
     def proven(self, outcome: Outcome, now: float) -> Outcome | None:

@@ -76,7 +76,8 @@ class Journal:
         return trace
 
     def take_back(self, trace: Trace) -> None:
-        """What that trace was about has come to nothing, and is still to be done."""
+        """What that trace was about has come to nothing, and is still to be done, with what has woken us meanwhile."""
+        trace.absorb(self._trace)
         self._trace = trace
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -88,6 +89,14 @@ class Journal:
         self._trace.add_changes(changes)
         self.metrics.changed(changes)
         tell_changes(changes)
+
+    def taken_by_hand(
+        self, before: Mapping[tuple[str, str], AdminState], after: Mapping[tuple[str, str], AdminState]
+    ) -> None:
+        """Say what somebody did to servers on HAProxy itself, and that it stays."""
+        if before.keys() != after.keys():
+            self.begin("look")
+        tell_by_hand(before, after)
 
     def planned(self, plan: Plan | None) -> None:
         """Note what is to be done, and when that was known."""
@@ -103,8 +112,8 @@ class Journal:
         self.metrics.acted(done, seconds)
         log.info(
             "servers.changed",
-            woken_by=self._trace.woken_by,
-            members=self._trace.members,
+            woken_by=list(self._trace.woken_by),
+            members=list(self._trace.members),
             commands=[line for action in done[:SHOWN] for line in lines_of(action)],
             actions_total=len(done),
             waits=[f"{wait.service}/{wait.name}: {wait.what}" for wait in waits[:SHOWN]],
@@ -120,8 +129,8 @@ class Journal:
         self.metrics.reloaded(plan.reasons, seconds)
         log.info(
             "proxy.reloaded",
-            woken_by=trace.woken_by,
-            members=trace.members,
+            woken_by=list(trace.woken_by),
+            members=list(trace.members),
             reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
             reasons_total=len(plan.reasons),
             pid=applied.proof.worker_pid,

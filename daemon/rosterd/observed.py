@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rosterd.damping import Limits, Penalties, note, waiting
-from rosterd.generation import is_same
+from rosterd.generation import Generation, of_running
 from rosterd.model import (
     Address,
     AdminState,
@@ -87,8 +87,8 @@ class Observed:
         self.machine: frozenset[Address] = frozenset()
         """The addresses of this machine, as far as they are known."""
         self.running: Running | None = None
-        self.running_since = now
-        """Since when HAProxy runs the same servers by the same structure, whatever their checks say."""
+        self.generation: Generation | None = None
+        """What HAProxy was last seen to run, whatever its checks say, and since when; None before the first look."""
         self.seen_by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.by_hand: Mapping[tuple[str, str], AdminState] = {}
         self.departed: Mapping[tuple[str, str], float] = {}
@@ -96,7 +96,6 @@ class Observed:
         self.penalties: Penalties = {}
         self._restoring: Mapping[tuple[str, str], AdminState] = {}
         self._added_anew: frozenset[tuple[str, str]] = frozenset()
-        self._generation: Running | None = None
         self._answers: Mapping[tuple[str, str], bool] = {}
         self._pid = 0
         self._taken: Snapshot | None = None
@@ -135,9 +134,7 @@ class Observed:
 
     def note_generation(self, running: Running, now: float) -> None:
         """Note since when HAProxy runs what it does."""
-        if self._generation is None or not is_same(self._generation, running):
-            self.running_since = now
-        self._generation = running
+        self.generation = of_running(running, now, self.generation)
 
     def stale_at(self, limit_s: float) -> float | None:
         """When the agent will have been silent for too long; None while it answers, and once it has been."""

@@ -53,6 +53,7 @@ class Observer:
         *,
         observed: Observed,
         runtime: HAProxySocket,
+        news: Callable[[], object],
         has_worker: Callable[[], Awaitable[bool]],
         by_master: Callable[[], Awaitable[Running | None]],
         clock: Callable[[], float],
@@ -71,6 +72,7 @@ class Observer:
         self._observed = observed
         self._runtime = runtime
         self._has_worker = has_worker
+        self._news = news
         self._by_master = by_master
         self._clock = clock
         self._quick_s = QUICK_LOOK_S
@@ -123,6 +125,7 @@ class Observer:
     async def _miss(self, error: ProxyError) -> None:
         observed, now = self._observed, self._clock()
         if observed.proxy.fails(now, str(error)):
+            self._news()
             log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
         is_gone = _is_gone(self._runtime.path)
         self.relayed = await self._by_master() if is_gone else None
@@ -139,9 +142,11 @@ class Observer:
         observed, before = self._observed, self._observed.running
         if observed.proxy.error:
             after_s = round(now - observed.proxy.since, 3)
+            self._news()
             log.info("proxy.reached", pid=running.pid, version=running.version, after_s=after_s)
             self.was_away = after_s > SETTLE_WITHIN_S
         elif before is not None and before.pid != running.pid:
+            self._news()
             log.warning("proxy.restarted", pid=running.pid, was=before.pid)
         self.is_deaf = self.has_lost_socket = False
         self.relayed = None

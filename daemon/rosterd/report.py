@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rosterd.damping import Penalties
-from rosterd.model import Address, Desired, Plan, Running
+from rosterd.generation import Generation
+from rosterd.model import Address, Plan, Running
 from rosterd.policy import Decision
 from rosterd.roster import Table
 from rosterd.settings import ServiceSettings
@@ -30,9 +31,9 @@ class Report:
 
     `agent_since` and `proxy_since` say since when the other side has (or has not) been answering; `agent_error` and
     `proxy_error` are empty while it does. `penalties` and their half-life are what is left of members' departures.
-    `desired`, `on_disk` and `running` are the three generations, each with since when it is so; None while that is
-    not known. `stale_limit_s` is for how long the agent may be silent before that makes the balancer not ready.
-    `blueprint_error` says why the newest edit is not in force.
+    `desired`, `on_disk` and `runs` are the three generations, None while they are not known; `running` is what HAProxy
+    runs with its health, None while it does not answer. `stale_limit_s` is for how long the agent may be silent before
+    that makes the balancer not ready. `blueprint_error` says why the newest edit is not in force.
     """
 
     version: str
@@ -43,12 +44,10 @@ class Report:
     table: Table
     decision: Decision | None
     plan: Plan | None
-    desired: Desired | None
-    desired_since: float
-    on_disk: Desired | None
-    on_disk_since: float
+    desired: Generation | None
+    on_disk: Generation | None
     running: Running | None
-    running_since: float
+    runs: Generation | None
     health_score: int
     own_address: Address | None
     agent_since: float

@@ -50,6 +50,11 @@ class Trace:
         room = SHOWN - len(self.members)
         self.members += [f"{change.name} {change.transition.value}" for change in changes[:room]]
 
+    def absorb(self, later: Trace) -> None:
+        """Take over what woke the loop, and who changed, while this one was thought to be done."""
+        self.woken_by += [word for word in later.woken_by if word not in self.woken_by]
+        self.members += later.members[: SHOWN - len(self.members)]
+
     def note_plan(self, now: float) -> None:
         """Note that it has just been planned what to do."""
         self.planned_at = now

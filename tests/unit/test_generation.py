@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from rosterd.generation import digest_of_desired, digest_of_running, is_same
+from rosterd.generation import of_desired, of_running
 from rosterd.model import AdminState, Backend, Desired, Running, RunningServer, Server
 
 ONE = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
@@ -24,7 +24,7 @@ def test_the_digest_of_servers() -> None:
     one, two = ONE, TWO
 
     def digest(*servers: RunningServer, service: str = "nodes") -> str:
-        return digest_of_running(running(*servers, service=service))
+        return of_running(running(*servers, service=service), 0.0, None).servers_digest
 
     assert digest(one, two) == digest(two, replace(one, up=True, id=5, checked=False))
     changed = [
@@ -53,12 +53,17 @@ def test_a_server_that_is_as_desired_has_the_same_digest(
     """Though HAProxy has another word for a drain than the tags have."""
     server = Server("web-1", 1, IPv4Address("10.0.0.1"), 3000, *wanted)
     seen = replace(ONE, weight=runs[0], state=runs[1])
-    assert digest_of_desired(Desired("x", (Backend("nodes", (server,)),), "")) == digest_of_running(running(seen))
+    desired = of_desired(Desired("x", (Backend("nodes", (server,)),), ""), 5.0, None)
+    assert desired.servers_digest == of_running(running(seen), 6.0, None).servers_digest
+    assert of_running(running(seen), 7.0, desired) is desired
 
 
 def test_health_and_order_make_no_other_generation() -> None:
     """Checks come and go all day."""
-    assert is_same(running(ONE, TWO), running(TWO, replace(ONE, up=True, checked=False)))
+    first = of_running(running(ONE, TWO), 5.0, None)
+    later = of_running(running(TWO, replace(ONE, up=True, checked=False)), 6.0, first)
+    assert later is first
+    assert later.since == 5.0
 
 
 @pytest.mark.parametrize(
@@ -74,5 +79,6 @@ def test_health_and_order_make_no_other_generation() -> None:
 )
 def test_whatever_differs_in_a_server_or_beside_them_makes_another(other: Running) -> None:
     """From either side."""
-    assert not is_same(running(ONE, TWO), other)
-    assert not is_same(other, running(ONE, TWO))
+    first = of_running(running(ONE, TWO), 5.0, None)
+    second = of_running(other, 6.0, first)
+    assert (second.since, of_running(running(ONE, TWO), 7.0, second).since) == (6.0, 7.0)

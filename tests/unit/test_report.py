@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rosterd.answers import members_answer, plan_answer, records_of, status_answer
 from rosterd.errors import MembersFileError
-from rosterd.generation import digest_of_desired, digest_of_running
+from rosterd.generation import of_desired, of_running
 from rosterd.model import (
     AdminState,
     Backend,
@@ -42,7 +42,11 @@ from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import EVERYBODY, hostile_text, record, table_of
 
 NODES = ServiceSettings(name="nodes")
+SEEN = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
+RUNNING = Running("2.6.12", 99, "digest", {"nodes": {"web-1": SEEN}}, {})
 DESIRED = Desired("digest", (Backend("nodes", ()),), "text")
+WANTED = of_desired(DESIRED, 0, None).servers_digest
+RUNS = of_running(RUNNING, 0, None).servers_digest
 EARLY = Report(
     version="1.2.3",
     pid=4711,
@@ -53,11 +57,9 @@ EARLY = Report(
     decision=None,
     plan=None,
     desired=None,
-    desired_since=90.0,
     on_disk=None,
-    on_disk_since=90.0,
     running=None,
-    running_since=90.0,
+    runs=None,
     health_score=0,
     own_address=None,
     agent_since=90.0,
@@ -103,18 +105,16 @@ def at_work() -> Report:
         table, (*fallen, web_3, record("web-4", "10.0.0.4"), record("lo", "127.0.0.1")), 55.0, served=EVERYBODY
     )
     decision = decide(table, (NODES,), View(first.lines, {}, 0, waiting={"web-4": 140.0}), PolicySettings(), 60)
-    seen = RunningServer("web-1", 1, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY, up=False, checked=True)
     return replace(
         EARLY,
         complete=True,
         table=table,
         decision=decision,
         plan=Nothing(),
-        desired=DESIRED,
-        desired_since=95.0,
-        on_disk=DESIRED,
-        on_disk_since=97.5,
-        running=Running("2.6.12", 99, "digest", {"nodes": {"web-1": seen}}, {}),
+        desired=of_desired(DESIRED, 95.0, None),
+        on_disk=of_desired(DESIRED, 97.5, None),
+        runs=of_running(RUNNING, 90.0, None),
+        running=RUNNING,
         agent_error="",
         agent_since=91.5,
         proxy_error="",
@@ -157,7 +157,7 @@ class TestStatus:
                 "version": "2.6.12",
                 "pid": 99,
                 "structure": "digest",
-                "servers_digest": digest_of_running(at_work().running),  # type: ignore[arg-type]
+                "servers_digest": RUNS,
             },
             "services": [
                 {
@@ -215,11 +215,19 @@ class TestStatus:
             "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},
             "file": {"level": True},
             "generations": {
-                "desired": {"structure": "digest", "servers_digest": digest_of_desired(DESIRED), "age_s": 5.0},
-                "file": {"structure": "digest", "servers_digest": digest_of_desired(DESIRED), "age_s": 2.5},
+                "desired": {
+                    "structure": "digest",
+                    "servers_digest": WANTED,
+                    "age_s": 5.0,
+                },
+                "file": {
+                    "structure": "digest",
+                    "servers_digest": WANTED,
+                    "age_s": 2.5,
+                },
                 "running": {
                     "structure": "digest",
-                    "servers_digest": digest_of_running(at_work().running),  # type: ignore[arg-type]
+                    "servers_digest": RUNS,
                     "age_s": 10.0,
                 },
             },

@@ -53,6 +53,19 @@ def test_one_that_has_not_begun_has_taken_no_time() -> None:
     assert (trace.seconds_to_plan(6.0), trace.seconds_to_applied(6.0)) == (0.0, 0.0)
 
 
+def test_what_came_to_nothing_goes_on_with_what_came_meanwhile() -> None:
+    """A reload that failed is still to be done; nobody who changed in its time is forgotten."""
+    trace, later = Trace("ab.1"), Trace("ab.2")
+    trace.add_word("agent", 5.0)
+    trace.add_changes(changes(Transition.JOINED, SHOWN - 1))
+    later.add_word("agent", 6.0)
+    later.add_word("file", 6.5)
+    later.add_changes(changes(Transition.LEFT, 2))
+    trace.absorb(later)
+    assert (trace.woken_by, trace.since) == (["agent", "file"], 5.0)
+    assert (len(trace.members), trace.members[-1]) == (SHOWN, "web-0 left")
+
+
 def test_ids_are_numbered_and_tell_processes_apart() -> None:
     """A daemon that was restarted does not use the numbers of the one before."""
     assert [trace.id for trace in islice(traces("7f3a"), 3)] == ["7f3a.1", "7f3a.2", "7f3a.3"]

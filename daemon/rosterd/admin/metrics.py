@@ -50,8 +50,8 @@ class Figures:
         yield _gauge("servers", "Servers that should be, and those that leave.", _servers(report), "service", "state")
         yield _gauge("servers_up", "Servers whose check passes, as HAProxy sees it.", _up(report), "service")
         yield from _set_aside(report)
-        since = {"desired": report.desired_since, "file": report.on_disk_since, "running": report.running_since}
-        ages: Values = {(name,): report.now - begun for name, begun in since.items()}
+        generations = {"desired": report.desired, "file": report.on_disk, "running": report.runs}
+        ages: Values = {(name,): report.now - each.since for name, each in generations.items() if each is not None}
         yield _gauge("generation_age_seconds", "Since when what is served is as it is.", ages, "generation")
         if self.old_workers is not None:
             yield _plain("proxy_old_workers", "Old workers that still finish their connections.", self.old_workers)

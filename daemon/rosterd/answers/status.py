@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rosterd.answers import shapes
 from rosterd.answers.plan import plan_answer
-from rosterd.generation import digest_of_desired, digest_of_running
+from rosterd.generation import Generation
 from rosterd.model import Backend, Server
 from rosterd.policy import Held
 from rosterd.proxy.traffic import NOT_ASKED, Figures, Reading
@@ -86,21 +86,18 @@ def _proxy(report: Report) -> shapes.Proxy:
         "version": running.version if running else None,
         "pid": running.pid if running else None,
         "structure": running.structure if running else None,
-        "servers_digest": digest_of_running(running) if running else None,
+        "servers_digest": report.runs.servers_digest if running and report.runs else None,
     }
 
 
 def _generations(report: Report) -> shapes.Generations:
-    desired, on_disk, running = report.desired, report.on_disk, report.running
+    def shown(generation: Generation | None) -> shapes.Generation | None:
+        if generation is None:
+            return None
+        structure, digest = generation.structure, generation.servers_digest
+        return {"structure": structure, "servers_digest": digest, "age_s": _age(report, generation.since)}
 
-    def generation(structure: str, digest: str, since: float) -> shapes.Generation:
-        return {"structure": structure, "servers_digest": digest, "age_s": _age(report, since)}
-
-    return {
-        "desired": generation(desired.structure, digest_of_desired(desired), report.desired_since) if desired else None,
-        "file": generation(on_disk.structure, digest_of_desired(on_disk), report.on_disk_since) if on_disk else None,
-        "running": generation(running.structure, digest_of_running(running), report.running_since) if running else None,
-    }
+    return {"desired": shown(report.desired), "file": shown(report.on_disk), "running": shown(report.runs)}
 
 
 def _last_reload(report: Report) -> shapes.LastReload | None:
