@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 PATIENCE = Patience(agent_s=2.0, nodes_s=5.0)
 IN_VAIN = Patience(agent_s=2.0, nodes_s=2.5)
 """For a node that is known not to do it."""
+
+HASTY = Patience(agent_s=0.5, nodes_s=5.0)
+"""For an agent that is lost."""
 
 WITHIN_S = 10.0
 KEY = "k"
@@ -153,19 +157,34 @@ async def test_the_wrong_key_is_refused(wire: Wire) -> None:
         await tell(wire.rpc_address, "wrong", ["web1"], AdminState.DRAIN, PATIENCE)
 
 
-@pytest.mark.parametrize("before", [True, False])
-async def test_an_agent_that_hangs_is_given_up(wire: Wire, *, before: bool) -> None:
-    """At the start or in the middle; it is not taken for a node that does not answer."""
-    patience = Patience(agent_s=0.5, nodes_s=5.0)
-    await add(wire, "web1", Handler.FAILS)
-    if before:
+async def test_an_agent_that_hangs_is_given_up(wire: Wire) -> None:
+    """With what to look at; nobody was told anything."""
+    wire.pause()
+    began = time.monotonic()
+    with pytest.raises(SerfUnreachable, match=r"no answer within 0\.5 s; is it running"):
+        await told(wire, AdminState.DRAIN, "web1", patience=HASTY)
+    assert time.monotonic() - began < PATIENCE.nodes_s
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_what_was_achieved_before_the_agent_is_lost_is_told(wire: Wire, *, hangs: bool) -> None:
+    """Silent or gone: who is drained is said to be, and of whom it is not known, that it is not known, and why."""
+    await add(wire, "web1", Handler.SETS)
+    await add(wire, "web2", Handler.FAILS)
+    telling = asyncio.create_task(told(wire, AdminState.DRAIN, "web1", "web2", patience=HASTY))
+    async with asyncio.timeout(WITHIN_S):
+        while (await rows(wire))["web1"].tags.get(b"state") != b"drain":  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)  # several reads of the table
+    if hangs:
         wire.pause()
     else:
-        asyncio.get_running_loop().call_later(0.3, wire.pause)
-    began = time.monotonic()
-    with pytest.raises(SerfUnreachable, match=r"no answer .*within 0\.5 s; is it running"):
-        await told(wire, AdminState.DRAIN, "web1", patience=patience)
-    assert time.monotonic() - began < PATIENCE.nodes_s
+        await wire.kill()
+    drained, open_one = await telling
+    assert isinstance(drained, Shown)
+    assert isinstance(open_one, NotShown)
+    assert open_one.why.startswith(f"web2 may have done it or not: Serf agent at {wire.rpc_address[0]}:")
+    assert re.search(r"no answer to `members` within 0\.5 s$" if hangs else "(closed|reset)", open_one.why)
 
 
 async def test_an_agent_that_is_not_there_is_told(wire: Wire) -> None:

@@ -118,6 +118,25 @@ async def test_no_agent(cluster: Cluster) -> None:
     assert "Connection refused" in result.stderr
 
 
+async def test_an_agent_that_goes_in_the_middle(cluster: Cluster) -> None:
+    """Who has followed has a line; who may have is told on standard error, with the exit code of who did not."""
+    del cluster.agent.handlers["web2"]
+    running = asyncio.create_task(cluster.runs("maint", "web1", "web2"))
+    async with asyncio.timeout(5):
+        while "state" not in cluster.agent.members["web1-a1"].tags:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0)
+        # Who asks a second time has had the answer to the first.
+        enough = cluster.agent.requests.count("members") + 2
+        while cluster.agent.requests.count("members") < enough:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0)
+    cluster.agent.kill()
+    result = await running
+    assert result.exit_code == 10
+    assert result.stdout.startswith("web1 (web1-a1) is in maintenance; seen")
+    assert result.stderr.startswith("rosterd: web2 may have done it or not: Serf agent at 127.0.0.1:")
+    assert result.stderr.endswith("; on the node itself: serf tags -set state=maint\n")
+
+
 async def test_another_key(cluster: Cluster) -> None:
     """The settings that hold it; never the key."""
     cluster.key.write_text("secret\n")

@@ -7,6 +7,7 @@ handler there sets the tag, answers `OK` or why not, and the change comes back b
   lost, or come from somebody else. An answer that refuses ends the wait for its node, and so does the node's end.
 - A query is gossip and may pass a node over: who has not said that it came is asked again. Twice does no harm.
 - An agent that hangs is not mistaken for nodes that do not answer: each read of the table has a deadline of its own.
+- An agent that is lost in the middle takes nothing away from what its table has shown.
 - Time is an argument: seconds of one monotonic clock.
 
 How to drive it: until `is_over`, make the `requests` that are due and `take` each message, at the latest when
@@ -154,6 +155,11 @@ class StateChange:
                 pass
             case _:
                 raise SerfOutOfStep(f"{type(message).__name__}, for which nobody asked")
+
+    def lose_agent(self, why: str) -> None:
+        """End the wait for all that is open: the agent, whose table would show it, does not do its part any more."""
+        for asked in self._open():
+            asked.outcome = NotShown(asked.node, f"{asked.node} may have done it or not: {why}")
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """Return how it ended with each node, in the order in which they were given."""

@@ -226,6 +226,19 @@ def test_a_silent_agent_is_not_taken_for_silent_nodes() -> None:
     assert change.next_timer(OVER + 1.0) == math.inf
 
 
+def test_an_agent_that_is_lost_takes_nothing_back() -> None:
+    """What the table has shown and who has refused stays said; of the others it is not known whether they did it."""
+    web3 = Node("web3", "web3", "alive", "drain")
+    change = changing(WEB1, WEB2, web3)
+    change.requests(BEGAN)
+    change.take(table(now_with(WEB1, "drain"), WEB2, web3), BEGAN + 0.1)
+    change.lose_agent("it hung up")
+    assert change.is_over(BEGAN + 0.2)
+    first, second, third = change.outcomes()
+    assert (type(first), type(third)) == (Shown, ShownBefore)
+    assert second == NotShown(WEB2, "web2 (web2-b2) may have done it or not: it hung up")
+
+
 def test_what_nobody_asked_for_is_out_of_step() -> None:
     """Here as elsewhere."""
     with pytest.raises(SerfOutOfStep, match="Told"):
