@@ -23,6 +23,7 @@ import typer
 from rosterd.addresses import read_addresses
 from rosterd.admin.client import ask, follow
 from rosterd.answers import plan_answer, records_of
+from rosterd.answers.states import refusals, states_answer
 from rosterd.blueprint import Blueprint
 from rosterd.console import event_line, print_json, print_members, print_plan, print_states, print_status
 from rosterd.errors import DaemonUnreachable, MembersFileError, NodeUnmoved
@@ -34,7 +35,7 @@ from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
 from rosterd.render import render as configuration_of
 from rosterd.roster import EMPTY, Table, advance, inherit
-from rosterd.serf.state_change import Patience, refusals, states_json
+from rosterd.serf.state_change import Patience
 from rosterd.serf.tell import tell
 from rosterd.settings import Settings, load
 from rosterd.sources import Sources
@@ -148,7 +149,7 @@ def set_state(settings_file: Path | None, names: list[str], word: str, within_s:
     serf, state = load(settings_file).serf, AdminState(word)
     key = serf.auth_key.get_secret_value() if serf.auth_key is not None else None
     outcomes = asyncio.run(tell(serf.host_port, key, names, state, Patience(serf.request_timeout_s, within_s)))
-    (print_json if as_json else print_states)(states_json(outcomes, state))
+    (print_json if as_json else print_states)(states_answer(outcomes, state))
     if problems := refusals(outcomes, state):
         raise NodeUnmoved("\n".join(problems))
     return 0

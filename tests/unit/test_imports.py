@@ -33,6 +33,7 @@ PURE_CORE = frozenset(
         "rosterd.answers.members",
         "rosterd.answers.plan",
         "rosterd.answers.shapes",
+        "rosterd.answers.states",
         "rosterd.answers.status",
         "rosterd.backoff",
         "rosterd.blueprint",

@@ -1,6 +1,7 @@
 """What the daemon answers: JSON made of a report, and the way back from a list of members.
 
-Pure. `shapes` says what fields there are; `status`, `members` and `plan` make them.
+Pure. `shapes` says what fields there are; `status`, `members` and `plan` make them. `states`, which the daemon has no
+use for, makes what a command answers about nodes.
 """
 
 from rosterd.answers.members import members_answer, records_of

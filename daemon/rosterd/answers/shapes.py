@@ -331,3 +331,27 @@ class Ready(TypedDict):
     """Whether a complete state is in force and fresh enough, and HAProxy answers."""
     reasons: list[str]
     """Why not; empty when it is."""
+
+
+class NodeState(TypedDict):
+    """How one node took the state that it was told."""
+
+    node: str
+    """What people call it: the tag `node`, else its name."""
+    name: str
+    """Its Serf name."""
+    done: bool
+    """Whether the member table shows the state."""
+    after_s: float | None
+    """How long that took; null where it was so before, or is not so."""
+    problem: str
+    """Why it is not so; empty when it is."""
+
+
+class States(TypedDict):
+    """What `rosterd drain`, `maint` and `ready` print as JSON."""
+
+    state: Literal["ready", "drain", "maint"]
+    """What they were told."""
+    nodes: list[NodeState]
+    """In the order in which they were given."""

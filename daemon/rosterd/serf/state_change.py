@@ -17,9 +17,9 @@ How to drive it: until `is_over`, make the `requests` that are due and `take` ea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from rosterd.errors import SerfOutOfStep, SerfUnreachable
 from rosterd.model import AdminState
@@ -212,36 +212,3 @@ class StateChange:
         else:
             why = f"did not say {within} that the query has come: is its agent well, and its network?"
         return NotShown(asked.node, f"{asked.node} {why}")
-
-
-# --- telling it -------------------------------------------------------------------------------------------------
-
-
-def states_json(outcomes: Iterable[Outcome], state: AdminState) -> dict[str, Any]:
-    """Return how it ended as JSON; `after_s` is None where the table showed it before, or does not show it."""
-    return {
-        "state": state.value,
-        "nodes": [
-            {
-                "node": outcome.node.node,
-                "name": outcome.node.name,
-                "done": not isinstance(outcome, NotShown),
-                "after_s": round(outcome.after_s, 3) if isinstance(outcome, Shown) else None,
-                "problem": outcome.why if isinstance(outcome, NotShown) else "",
-            }
-            for outcome in outcomes
-        ],
-    }
-
-
-def refusals(outcomes: Iterable[Outcome], state: AdminState) -> list[str]:
-    """Return a line for each node that did not follow, with what does the same on the node itself."""
-    return [
-        f"{outcome.why}; on the node itself: {by_hand(state)}" for outcome in outcomes if isinstance(outcome, NotShown)
-    ]
-
-
-def by_hand(state: AdminState) -> str:
-    """Return the command that does the same, on the node itself."""
-    change = "-delete state" if state is AdminState.READY else f"-set state={state.value}"
-    return f"serf tags {change}"

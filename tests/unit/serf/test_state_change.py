@@ -29,7 +29,6 @@ from rosterd.serf.state_change import (
     Shown,
     ShownBefore,
     StateChange,
-    by_hand,
 )
 
 BEGAN = 100.0
@@ -243,12 +242,3 @@ def test_what_nobody_asked_for_is_out_of_step() -> None:
     """Here as elsewhere."""
     with pytest.raises(SerfOutOfStep, match="Told"):
         changing(WEB1).take(Told(Command.STREAM), BEGAN)
-
-
-def test_the_remedy_is_a_command_of_serfs() -> None:
-    """What a person can always run on the node itself."""
-    assert [by_hand(state) for state in AdminState] == [
-        "serf tags -delete state",
-        "serf tags -set state=drain",
-        "serf tags -set state=maint",
-    ]
