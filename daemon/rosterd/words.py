@@ -8,7 +8,7 @@ whoever shows it escapes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from typing import Any
@@ -50,8 +50,8 @@ class Trouble:
 
     kind: str
     text: str
-    urgent: bool = False
-    for_s: float | None = None
+    urgent: bool = field(default=False, kw_only=True)
+    for_s: float | None = field(default=None, kw_only=True)
 
 
 def troubles(status: Json) -> tuple[Trouble, ...]:
@@ -62,28 +62,28 @@ def troubles(status: Json) -> tuple[Trouble, ...]:
 def _urgent(status: Json) -> Iterator[Trouble]:
     agent, proxy = status["agent"], status["proxy"]
     if not agent["reachable"]:
-        yield Trouble(AGENT, f"it does not answer, what it said last stays in force: {agent['error']}", True)
+        yield Trouble(AGENT, f"it does not answer, what it said last stays in force: {agent['error']}", urgent=True)
     if not proxy["reachable"]:
-        yield Trouble(HAPROXY, f"it does not answer: {proxy['error']}", True)
+        yield Trouble(HAPROXY, f"it does not answer: {proxy['error']}", urgent=True)
     if not status["ready"] and agent["reachable"] and proxy["reachable"]:
-        yield Trouble(NOT_READY, "no complete state has been applied yet", True)
+        yield Trouble(NOT_READY, "no complete state has been applied yet", urgent=True)
     yield from _cut(_unserved(status) if proxy["reachable"] else ())
     if status["guard"]:
-        yield Trouble("guard", f"no failed member is removed: {status['guard']}", True)
+        yield Trouble("guard", f"no failed member is removed: {status['guard']}", urgent=True)
     if status.get("guard_overridden"):
         text = f"failed members are removed although {status['guard_overridden']}"
-        yield Trouble("guard overridden", text, True)
+        yield Trouble("guard overridden", text, urgent=True)
     if status["blueprint"]["error"]:
-        yield Trouble("edit rejected", status["blueprint"]["error"], True)
+        yield Trouble("edit rejected", status["blueprint"]["error"], urgent=True)
     if status["action_error"]:
-        yield Trouble("last action failed", status["action_error"], True)
+        yield Trouble("last action failed", status["action_error"], urgent=True)
 
 
 def _unserved(status: Json) -> Iterator[Trouble]:
     """Services of which nobody answers; one that is being replaced still does."""
     for service in status["services"]:
         if not service["leaving"] and not any(map(_is_up, service["servers"])):
-            yield Trouble("nobody serves", f"{service['name']} has no server that is up", True)
+            yield Trouble("nobody serves", f"{service['name']} has no server that is up", urgent=True)
 
 
 def _about_members(status: Json) -> Iterator[Trouble]:
