@@ -1,8 +1,12 @@
-"""What the commands print for people: plain tables, whole lines in a pipe."""
+"""What the commands print for people: plain tables, whole lines in a pipe.
+
+Nothing is printed as it came: text from the network is never markup, and what does not print is an escape.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from rosterd import words
+from rosterd.parse import escaped
 
 PIPE_WIDTH = 10_000
 """Columns when standard output is no terminal: scripts get whole lines."""
+
+ALL = sys.maxsize
+"""How many servers of a service are printed."""
 
 _MARKS = {"warning": "!", "error": "!!", "critical": "!!"}
 
@@ -32,9 +40,9 @@ def print_members(answer: Mapping[str, Any]) -> None:
     for row in answer["members"]:
         shown = sorted((key, value) for key, value in row["tags"].items() if key not in ("role", "node"))
         status = f"quarantined: {row['quarantined']}" if row["quarantined"] else row["status"]
-        since = f"{row['since_s']:.0f}s"
+        since, address, role = words.duration(row["since_s"]), row["address"] or words.UNKNOWN, row["role"]
         tags = " ".join(f"{key}={value}" for key, value in shown)
-        _add(table, row["node"], row["name"], status, since, row["address"] or "-", row["role"] or "-", tags)
+        _add(table, row["node"], row["name"], status, since, address, role or words.UNKNOWN, tags)
     _console().print(table)
 
 
@@ -43,31 +51,26 @@ def print_status(answer: Mapping[str, Any]) -> None:
     console = _console()
     agent, proxy = answer["agent"], answer["proxy"]
     facts = [
-        ("rosterd", f"{answer['version']}, pid {answer['pid']}, up {answer['uptime_s']:.0f}s"),
+        ("rosterd", f"{answer['version']}, pid {answer['pid']}, up {words.duration(answer['uptime_s'])}"),
         ("ready", "yes" if answer["ready"] else "no"),
         ("agent", _side(agent, f"health score {agent['health_score']}")),
         ("haproxy", _side(proxy, f"version {proxy['version']}, pid {proxy['pid']}")),
-        ("serves", f"servers with the digest {proxy['servers_digest'] or '-'}"),
+        ("serves", f"servers with the digest {proxy['servers_digest'] or words.UNKNOWN}"),
         ("plan", answer["plan"]["action"]),
         ("file", "level" if answer["file"]["level"] else "follows in a moment"),
         ("reloads", f"{answer['reloads']} done, {answer['reloads_failed']} failed"),
     ]
     for name, fact in facts:
-        console.print(Text(f"{name:<9}{fact}"))
-    table = _table("SERVICE", "SERVER", "ADDRESS", "PORT", "WEIGHT", "STATE", "UP", "SESSIONS", "RATE", "HELD")
-    for service in answer["services"]:
-        for row in service["servers"]:
-            state = f"{row['state']} by hand" if row["by_hand"] else row["state"]
-            up = {True: "up", False: "down", None: "-"}[row["up"]]
-            port, weight = str(row["port"]), str(row["weight"])
-            traffic = words.figure(row.get("sessions")), words.figure(row.get("rate_per_s"))
-            _add(table, service["name"], row["name"], row["address"], port, weight, state, up, *traffic, row["held"])
-        for row in service["leaving"]:
-            state = f"leaving since {row['since_s']:.0f}s"
-            _add(table, service["name"], row["name"], "-", "-", "0", state, "-", words.figure(row["sessions"]), "-", "")
+        _say(console, f"{name:<9}{fact}")
+    table = _table("SERVICE", "SERVER", "STATE", "SINCE", "ADDRESS", "WEIGHT", "SESSIONS", "RATE", "ERRORS")
+    for service in words.services(answer, ALL):
+        for line in service.servers:
+            state, place = f"{line.state} {line.note}", line.place or words.UNKNOWN
+            figures = line.weight, line.sessions, line.rate, line.errors
+            _add(table, service.name, line.name, state, line.since, place, *figures)
     console.print(table)
-    for line in _wrong(answer):
-        console.print(Text(line))
+    for wrong in _wrong(answer):
+        _say(console, wrong)
 
 
 def print_states(answer: Mapping[str, Any]) -> None:
@@ -78,19 +81,19 @@ def print_states(answer: Mapping[str, Any]) -> None:
         if row["done"]:
             name = row["node"] if row["node"] == row["name"] else f"{row['node']} ({row['name']})"
             when = "as before" if row["after_s"] is None else f"seen in the cluster after {row['after_s']:.2f} s"
-            console.print(Text(f"{name} {does}; {when}"))
+            _say(console, f"{name} {does}; {when}")
 
 
 def print_plan(answer: Mapping[str, Any]) -> None:
     """Print a plan: the action, then each reason, command and wait."""
     console = _console()
-    console.print(Text(answer["action"]))
+    _say(console, answer["action"])
     for reason in answer["reasons"]:
-        console.print(Text(f"  {reason['kind']}: {reason['detail']}"))
+        _say(console, f"  {reason['kind']}: {reason['detail']}")
     for command in answer["commands"]:
-        console.print(Text(f"  {command}"))
+        _say(console, f"  {command}")
     for wait in answer["waits"]:
-        console.print(Text(f"  {wait['service']}/{wait['server']} waits for {wait['for']}"))
+        _say(console, f"  {wait['service']}/{wait['server']} waits for {wait['for']}")
 
 
 def event_line(event: Mapping[str, Any]) -> str:
@@ -99,20 +102,17 @@ def event_line(event: Mapping[str, Any]) -> str:
     mark = _MARKS.get(event.get("level", ""), " ")
     fields = " ".join(f"{key}={_shown(value)}" for key, value in rest.items())
     clock = str(event.get("time", ""))[:_TO_MILLISECONDS].replace("T", " ")
-    return f"{clock:<23} {mark} {event['event']:<21} {event.get('trace', '-'):<9} {fields}".rstrip()
+    return escaped(f"{clock:<23} {mark} {event['event']:<21} {event.get('trace', '-'):<9} {fields}").rstrip()
 
 
 def _shown(value: object) -> str:
     """A value as JSON has it, but words without quotes."""
-    text = json.dumps(value, ensure_ascii=False)
     is_word = isinstance(value, str) and value.isprintable() and value and not set(value) & {" ", '"', "="}
-    return str(value) if is_word else "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+    return str(value) if is_word else json.dumps(value, ensure_ascii=False)
 
 
 def _side(side: Mapping[str, Any], fine: str) -> str:
-    if side["reachable"]:
-        return f"answers since {side['since_s']:.0f}s, {fine}"
-    return f"does not answer since {side['since_s']:.0f}s: {side['error']}"
+    return f"{words.side(side)}, {fine}" if side["reachable"] else f"{words.side(side)}: {side['error']}"
 
 
 _SHOWN_ELSEWHERE = frozenset({words.AGENT, words.HAPROXY, words.NOT_READY, words.HELD, words.TAKEN_OUT})
@@ -122,7 +122,7 @@ _SHOWN_ELSEWHERE = frozenset({words.AGENT, words.HAPROXY, words.NOT_READY, words
 def _wrong(answer: Mapping[str, Any]) -> Iterator[str]:
     for trouble in words.troubles(answer):
         if trouble.kind not in _SHOWN_ELSEWHERE:
-            more = "" if trouble.for_s is None else f" for {trouble.for_s:.0f}s more"
+            more = "" if trouble.for_s is None else f" for {words.duration(trouble.for_s)} more"
             yield f"{trouble.kind}: {trouble.text}{more}"
 
 
@@ -133,10 +133,13 @@ def _console() -> Console:
     return console
 
 
+def _say(console: Console, line: str) -> None:
+    console.print(Text(escaped(line)))
+
+
 def _table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False)
 
 
 def _add(table: Table, *cells: str) -> None:
-    """Add a row of plain text: what came from the network is never markup."""
-    table.add_row(*(Text(cell) for cell in cells))
+    table.add_row(*(Text(escaped(cell)) for cell in cells))

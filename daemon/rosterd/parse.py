@@ -8,6 +8,7 @@ before it has passed through `parse_member`. Rules:
   quarantined.
 - Text that is only shown (reasons, tags, names of the quarantined) goes through `printable`, which is injective, so
   that two different raw names never become one; `raw_of` is its inverse.
+- Sentences for a person, of whomever, go through `escaped` when they are shown: what is printable stays as it is.
 """
 
 from __future__ import annotations
@@ -44,7 +45,12 @@ def printable(raw: bytes) -> str:
     text = raw.decode("utf-8", "surrogateescape")
     if text.isprintable() and "\\" not in text:  # nearly all there is, in a tenth of the time
         return text
-    return "".join(map(_escaped, text))
+    return escaped(text.replace("\\", "\\\\"))
+
+
+def escaped(text: str) -> str:
+    """The text, with an escape in place of what would move a cursor, ring a bell or be a line of its own."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def shown_name(raw: bytes) -> str:
@@ -88,13 +94,11 @@ def parse_member(record: MemberRecord) -> Member | Quarantined:
 
 
 def _escaped(char: str) -> str:
+    if char.isprintable():
+        return char
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:  # what surrogateescape makes of a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
-    if char == "\\":
-        return "\\\\"
-    if char.isprintable():
-        return char
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 

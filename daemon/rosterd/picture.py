@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from rosterd import words
+from rosterd.parse import escaped
 
 UNLIMITED = 1_000_000
 """Lines, where nothing limits them."""
@@ -70,20 +71,20 @@ def _some(lines: list[Text], most: int) -> list[Text]:
 def _head(said: Said) -> Iterator[Text]:
     line = Text.assemble(("rosterd", "bold"))
     if said.status is not None:
-        line.append(f" {_plain(said.status['agent'].get('address') or '')}  ")
+        line.append(f" {escaped(said.status['agent'].get('address') or '')}  ")
         line.append(*(("ready", "bold green") if said.status["ready"] else ("not ready", "bold red")))
         line.append(f"  {said.at} UTC", style="dim")
     yield line
     if said.error:
         older = "" if said.status is None else f" This is how it was at {said.at} UTC."
-        yield Text(f"{_plain(said.error)}.{older}", style="bold red")
+        yield Text(f"{escaped(said.error)}.{older}", style="bold red")
 
 
 def _troubles(status: Mapping[str, Any]) -> Iterator[Text]:
     for trouble in words.troubles(status):
         line = Text(f"{trouble.kind}: ", style="bold red" if trouble.urgent else "yellow")
         more = "" if trouble.for_s is None else f" for {words.duration(trouble.for_s)} more"
-        yield line.append(_plain(trouble.text) + more, style="not bold default")
+        yield line.append(escaped(trouble.text) + more, style="not bold default")
 
 
 def _rows_of(status: Mapping[str, Any]) -> Iterator[Sequence[object]]:
@@ -105,7 +106,7 @@ def _services(status: Mapping[str, Any], width: int, room: int) -> Iterator[Text
     yield head
     lines = iter(rows)
     for service in shown:
-        yield Text(_plain(service.name), style="bold").append(f"  {service.summary}", style="not bold")
+        yield Text(escaped(service.name), style="bold").append(f"  {service.summary}", style="not bold")
         yield from (line for _, line in zip(service.servers, lines, strict=False))
         if service.more:
             yield Text(f"and {service.more} more", style="dim")
@@ -114,9 +115,9 @@ def _services(status: Mapping[str, Any], width: int, room: int) -> Iterator[Text
 def _changes(events: Iterable[Mapping[str, Any]]) -> Iterator[Text]:
     for change in words.changes(events, UNLIMITED):
         for event in change.events:
-            line = Text(f"{_plain(change.time[11:19])} {_plain(change.trace):<8} ", style="dim")
-            line.append(_plain(event.name), style="not dim bold red" if event.is_loud else "not dim cyan")
-            line.append(f" {_plain(event.text)}", style="not dim").rstrip()
+            line = Text(f"{escaped(change.time[11:19])} {escaped(change.trace):<8} ", style="dim")
+            line.append(escaped(event.name), style="not dim bold red" if event.is_loud else "not dim cyan")
+            line.append(f" {escaped(event.text)}", style="not dim").rstrip()
             yield line
 
 
@@ -139,11 +140,11 @@ Cells = Mapping[str, Text]
 
 
 def _cells(line: words.ServerLine) -> Cells:
-    state = Text(_plain(line.state), style=STYLES[line.mood])
+    state = Text(escaped(line.state), style=STYLES[line.mood])
     if line.note:
-        state.append(f" {_plain(line.note)}", style="not bold default")
+        state.append(f" {escaped(line.note)}", style="not bold default")
     texts = (line.name, line.place, line.since, line.weight, line.sessions, line.rate, line.errors)
-    name, *rest = (Text(_plain(text)) for text in texts)
+    name, *rest = (Text(escaped(text)) for text in texts)
     return dict(zip(COLUMNS, (name, state, *rest), strict=True))
 
 
@@ -182,10 +183,3 @@ def _widths(rows: Sequence[Cells], width: int) -> dict[str, int]:
 
 def _total(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + GAP * (len(widths) - 1)
-
-
-def _plain(text: str) -> str:
-    """The text, what would move the cursor or worse as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

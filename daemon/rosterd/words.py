@@ -122,6 +122,12 @@ def _cut(some: Iterable[Trouble]) -> Iterator[Trouble]:
         yield Trouble(found[0].kind, f"and {len(found) - SHOWN} more")
 
 
+def side(row: Json) -> str:
+    """Whether one side, the agent or HAProxy, answers, and since when that is so."""
+    since = duration(row["since_s"])
+    return f"answers since {since}" if row["reachable"] else f"does not answer since {since}"
+
+
 # --- services and servers ---------------------------------------------------------------------------------------
 
 

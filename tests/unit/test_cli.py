@@ -476,7 +476,17 @@ class TestBesideDaemon:
         assert result.exit_code == 0
         head, bad, good = (line.split() for line in result.stdout.splitlines())
         assert head == ["NODE", "NAME", "STATUS", "SINCE", "ADDRESS", "ROLE", "TAGS"]
-        assert good == ["shop", "web-1", "alive", "100s", "10.0.0.1", "backend", r"note=[red]\u001b[31m", "weight=7"]
+        assert good == [
+            "shop",
+            "web-1",
+            "alive",
+            "2",
+            "min",
+            "10.0.0.1",
+            "backend",
+            r"note=[red]\u001b[31m",
+            "weight=7",
+        ]
         assert bad[:3] == [r"a\u000ab", r"a\u000ab", "quarantined:"]
 
     def test_members_for_programs(self, node: Node) -> None:
@@ -495,12 +505,12 @@ class TestBesideDaemon:
         assert result.exit_code == 0
         assert "ready    yes\n" in result.stdout
         rows = [line.split() for line in result.stdout.splitlines() if line.startswith("nodes ")]
-        assert [(row[1], row[-1]) for row in rows] == [
-            ("alive", "-"),
-            ("bad", "quarantined"),
-            ("failed", "failed"),
-            ("inherited", "unseen"),
-            ("unseen", "unseen"),
+        assert [(row[1], " ".join(row[2:-6])) for row in rows] == [
+            ("alive", "not seen"),
+            ("bad", "not seen held: quarantined"),
+            ("failed", "not seen held: failed"),
+            ("inherited", "not seen held: unseen"),
+            ("unseen", "not seen held: unseen"),
         ]
 
     def test_status_of_one_that_is_not(self, node: Node) -> None:
@@ -512,7 +522,7 @@ class TestBesideDaemon:
         assert (result.exit_code, as_json.exit_code) == (1, 1)
         assert json.loads(as_json.stdout)["ready"] is False
         assert "ready    no\n" in result.stdout
-        assert "does not answer since 10s: no agent at 127.0.0.1:7373" in result.stdout
+        assert "does not answer since 10 s: no agent at 127.0.0.1:7373" in result.stdout
         assert "last action failed: the disk is full\n" in result.stdout
         assert "quarantined: bad: tag port 'x' is not a number from 1 to 65535\n" in result.stdout
 
@@ -523,7 +533,7 @@ class TestBesideDaemon:
             result = node.runs("status")
         assert result.exit_code == 0
         assert "ready    yes\n" in result.stdout
-        assert "does not answer since 10s: no agent" in result.stdout
+        assert "does not answer since 10 s: no agent" in result.stdout
 
     def test_status_before_anything_is_known(self, node: Node) -> None:
         """No table is better than a traceback."""

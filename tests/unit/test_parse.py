@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rosterd.model import AdminState, Member, MemberRecord, Quarantined, Status
-from rosterd.parse import parse_member, parse_status, printable, raw_of, shown_name
+from rosterd.parse import escaped, parse_member, parse_status, printable, raw_of, shown_name
 from tests.unit.members import hostile_records, hostile_text, record
 
 SAFE_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z", re.ASCII)
@@ -286,6 +286,18 @@ class TestPrintable:
     def test_what_does_not_print_is_escaped(self, text: bytes, shown: str) -> None:
         """Controls, marks that change the direction of writing, and bytes that are no text."""
         assert printable(text) == shown
+
+    @given(st.text(st.characters()))
+    @example("\ud800\U000e0001\x1b")
+    def test_a_sentence_keeps_what_prints(self, text: str) -> None:
+        """A backslash stays one, since nobody reads it back; each other character is an escape of its own."""
+        shown = escaped(text)
+        assert shown.isprintable()
+        assert shown == "".join(char if char == "\\" else escaped(char) for char in text)
+
+    def test_a_backslash_in_a_sentence_stays_one(self) -> None:
+        """So a name that was made printable is not escaped twice."""
+        assert escaped(printable(b"a\x1b")) == r"a\u001b"
 
     @given(hostile_text)
     @example("\ue0001".encode())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rosterd.answers import status_answer
-from rosterd.words import Mood, Trouble, changes, duration, services, troubles
+from rosterd.words import Mood, Trouble, changes, duration, services, side, troubles
 from tests.page.scenes import Json, changed, event, joined, quiet, server, service, troubled
 from tests.unit.test_report import EARLY
 
@@ -74,6 +74,12 @@ class TestTroubles:
         """What it does not tell is no trouble."""
         status = {key: value for key, value in quiet().items() if key not in {"barred", "damped", "guard_overridden"}}
         assert troubles(status) == ()
+
+
+def test_a_side_answers_or_does_not() -> None:
+    """And since when, in the unit that one wants to know it in."""
+    assert side({"reachable": True, "since_s": 90_061.0}) == "answers since 25 h"
+    assert side({"reachable": False, "since_s": 9.0}) == "does not answer since 9 s"
 
 
 class TestServices:

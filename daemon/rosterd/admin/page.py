@@ -88,10 +88,10 @@ def _title(status: Json, troubles: Sequence[words.Trouble]) -> str:
 
 def _facts(status: Json) -> Iterator[tuple[str, str]]:
     agent, proxy = status["agent"], status["proxy"]
-    yield "Serf agent", f"{_answers(agent)}, health score {agent['health_score']}"
+    yield "Serf agent", f"{words.side(agent)}, health score {agent['health_score']}"
     yield (
         "HAProxy",
-        f"{_answers(proxy)}, version {proxy['version'] or words.UNKNOWN}, pid {proxy['pid'] or words.UNKNOWN}",
+        f"{words.side(proxy)}, version {proxy['version'] or words.UNKNOWN}, pid {proxy['pid'] or words.UNKNOWN}",
     )
     yield "Plan", {"nothing": "nothing to do"}.get(status["plan"]["action"], status["plan"]["action"])
     yield from _generations(status["generations"])
@@ -108,11 +108,6 @@ def _generations(generations: Json) -> Iterator[tuple[str, str]]:
     for name, title in ("desired", "Desired"), ("file", "In the file"), ("running", "HAProxy runs"):
         one = generations[name]
         yield title, f"servers {one['servers_digest']}, for {words.duration(one['age_s'])}" if one else words.UNKNOWN
-
-
-def _answers(side: Json) -> str:
-    since = words.duration(side["since_s"])
-    return f"answers since {since}" if side["reachable"] else f"does not answer since {since}"
 
 
 def routes(status: Callable[[], Awaitable[Json]], newest: NewestEvents) -> list[web.RouteDef]:

@@ -28,6 +28,7 @@ import msgpack
 
 from rosterd.errors import SerfOutOfStep
 from rosterd.model import MemberRecord
+from rosterd.parse import escaped
 
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one message. 10,000 members take 2 MB; the rest is for long names and full tags. What is decoded can take
@@ -262,7 +263,7 @@ class Wire:
 
     def _take_header(self, item: _Map) -> Message | None:
         seq = _field(item, b"Seq", int, "a header")
-        error = _printable(_field(item, b"Error", bytes, "a header"))
+        error = _one_line(_field(item, b"Error", bytes, "a header"))
         if seq in self._asked:
             return self._take_reply(_Header(self._asked.pop(seq), seq, error))
         if seq not in self._subscribed or error:
@@ -382,9 +383,8 @@ def _field(item: _Map, key: bytes, kind: type[_Value], where: str) -> _Value:
     return value
 
 
-def _printable(text: bytes) -> str:
+def _one_line(text: bytes) -> str:
     """Make one bounded line of the agent's words, which quote names that anyone may choose."""
     if not text:
         return ""
-    words = " ".join(text[:_ERROR_TEXT_LIMIT].decode(errors="replace").split())
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words)
+    return escaped(" ".join(text[:_ERROR_TEXT_LIMIT].decode("utf-8", "surrogateescape").split()))

@@ -169,6 +169,21 @@ def test_a_query_is_received_answered_and_over() -> None:
     assert ended == QueryEnded()
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (b"no\n\t such  name", "no such name"),
+        (b'node "\x1b[2J\xff\xe2\x80\xae"', r'node "\u001b[2J\xff\u202e"'),
+        (b"x" * 10_000, "x" * 500),
+    ],
+)
+def test_what_the_agent_says_of_an_error_is_one_bounded_line(error: bytes, reason: str) -> None:
+    """It quotes names that anybody may choose; what does not print is an escape, as everywhere."""
+    wire = Wire()
+    wire.request(protocol.auth("k"))
+    assert take(wire, msgpack.packb({"Error": error, "Seq": 1})) == [Refused(Command.AUTH, reason)]
+
+
 def test_nothing_comes_for_a_query_that_is_over() -> None:
     """Its Seq fits no request any more, so that what a long conversation has to remember does not grow."""
     wire = asked("query")
