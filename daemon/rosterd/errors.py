@@ -20,7 +20,7 @@
     ├── NodeError
     │   ├── NodeUnknown        no alive node, or several, have the name that a command was given
     │   └── NodeUnmoved        a node did not take the state that it was told
-    ├── DaemonUnreachable      a command found no running daemon at the admin address
+    ├── DaemonUnreachable      a command found no running daemon at the admin address, or got no answer of it
     └── AdminAddressTaken      the admin address cannot be listened on
 
 Rules: raise the narrowest; the text names the key, file, member or address, and the remedy where there is one.
@@ -133,7 +133,7 @@ class NodeUnmoved(NodeError):
 
 
 class DaemonUnreachable(RosterdError):
-    """No running daemon answers at the admin address."""
+    """No running daemon answers at the admin address, or it does not give what it was asked for."""
 
     exit_code = 7
 

@@ -10,20 +10,24 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from socketserver import UnixStreamServer
 
+import aiohttp
 import pytest
 from typer.testing import CliRunner, Result
 
 from rosterd import __version__
+from rosterd.admin.client import ask, follow
+from rosterd.admin.events import MOST_READERS, STREAM
 from rosterd.admin.server import serving
 from rosterd.answers import members_answer
 from rosterd.cli import app
+from rosterd.errors import DaemonUnreachable
 from rosterd.model import Nothing, Reason, ReasonKind, Reload
 from rosterd.policy import View, decide
 from rosterd.report import Report
@@ -423,6 +427,44 @@ def test_somebody_else_at_the_admin_address(node: Node, command: str) -> None:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_an_error_of_the_daemons_own_is_told_as_such(node: Node) -> None:
+    """With its status, and as far as there is one its reason: somebody else on the port would be another remedy."""
+
+    def broken() -> Report:
+        raise LookupError("a bug")
+
+    with answering(node.listen, broken):
+        fails(node.runs("status"), 7, f"rosterd: rosterd at {node.listen} answers 500: 500 Internal Server Error")
+
+
+def test_a_request_that_the_daemon_refuses(node: Node) -> None:
+    """A limit that this command takes and a daemon of another version may not."""
+    with answering(node.listen, at_work), pytest.raises(DaemonUnreachable) as refused:
+        asyncio.run(ask(node.listen, "/v1/events?limit=x"))
+    assert str(refused.value) == (
+        f"rosterd at {node.listen} answers 400: limit: should be a number from 1 to 1000, and is 'x'"
+    )
+
+
+def test_a_stream_that_the_daemon_has_no_room_for(node: Node) -> None:
+    """Who follows is told why, and tries again."""
+
+    async def one_too_many() -> None:
+        async with AsyncExitStack() as stack:
+            connector = aiohttp.UnixConnector(node.listen.removeprefix("unix:"), limit=0)
+            session = await stack.enter_async_context(aiohttp.ClientSession("http://x", connector=connector))
+            for _ in range(MOST_READERS):
+                reader = session.get("/v1/events", headers={"Accept": STREAM})
+                assert (await stack.enter_async_context(reader)).status == 200
+            await anext(follow(node.listen, ""))
+
+    with (
+        answering(node.listen, at_work),
+        pytest.raises(DaemonUnreachable, match=f"rosterd at {node.listen} answers 503: 100 readers follow already"),
+    ):
+        asyncio.run(one_too_many())
 
 
 def released(node: Node) -> Result:
