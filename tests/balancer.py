@@ -126,13 +126,14 @@ class WebNode:
 class Daemon:
     """`rosterd run` with the settings file in `directory`; `environ` is added to the environment of each start.
 
-    `prefix` goes before the command, such as that of an island.
+    `prefix` goes before the command, such as that of an island; `program` is the command itself.
     """
 
     directory: Path
     admin: tuple[str, int]
     prefix: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = (sys.executable, "-m", "rosterd")
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -156,7 +157,7 @@ class Daemon:
         """Start it and return at once."""
         with (self.directory / "rosterd.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "rosterd", "run", "--settings", str(self.settings_file)],
+                [*self.prefix, *self.program, "run", "--settings", str(self.settings_file)],
                 env=os.environ | dict(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -192,7 +193,7 @@ class Daemon:
     def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another command with the same settings file."""
         return subprocess.run(
-            [sys.executable, "-m", "rosterd", *arguments, "--settings", str(self.settings_file)],
+            [*self.program, *arguments, "--settings", str(self.settings_file)],
             env=os.environ | dict(self.environ),
             input=stdin,
             capture_output=True,
