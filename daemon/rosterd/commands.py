@@ -246,7 +246,7 @@ def _view(lines: Lines) -> View:
         for name, server in servers.items()
         if server.is_by_hand
     }
-    return View(lines, {}, 0, by_hand=by_hand)
+    return View(served=lines, answering={}, health_score=0, by_hand=by_hand)
 
 
 def _decided(settings: Settings, table: Table, view: View) -> tuple[Backend, ...]:

@@ -84,14 +84,14 @@ class Decider:
         observed, last = self._observed, self.outcome
         waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
         view = View(
-            self.served,
-            observed.answering,
-            observed.health_score,
-            not observed.agent.error,
-            self.by_hand,
-            waiting,
-            blueprint.listens_at(observed.own_addresses),
-            self._guard_overridden,
+            served=self.served,
+            answering=observed.answering,
+            health_score=observed.health_score,
+            agent_answers=not observed.agent.error,
+            by_hand=self.by_hand,
+            waiting=waiting,
+            own=blueprint.listens_at(observed.own_addresses),
+            guard_overridden=self._guard_overridden,
         )
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last

@@ -95,7 +95,7 @@ def member(data: bytes) -> None:
     assert raw_of(printable(name)) == name
     found = parse_member(record)
     table, _ = advance(EMPTY, [record], 0.0, served=())
-    decision = decide(table, SERVICES, View({}, {}, 0), PolicySettings(), 0.0)
+    decision = decide(table, SERVICES, View(served={}, answering={}, health_score=0), PolicySettings(), 0.0)
     served = [server for backend in decision.backends for server in backend.servers]
     if not isinstance(found, Member):
         assert served == []

@@ -102,7 +102,7 @@ def decided(seed: int, number: int) -> tuple[tuple[Backend, ...], tuple[MemberRe
     """Return what is decided on a batch, and the batch."""
     records = tuple({record.name: record for record in hostile_members(seed, number)}.values())
     table, _ = advance(EMPTY, records, 0.0, served=())
-    return decide(table, SERVICES, View({}, {}, 0), LIMITS, 0.0).backends, records
+    return decide(table, SERVICES, View(served={}, answering={}, health_score=0), LIMITS, 0.0).backends, records
 
 
 def proxy_of(haproxy: HAProxyProcess) -> ProxySettings:
@@ -194,7 +194,7 @@ def test_hostile_members_change_nothing_for_those_who_serve(seed: int) -> None:
         for number in range(200)
     ]
     table, _ = advance(EMPTY, good, 0.0, served=())
-    before = decide(table, SERVICES, View({}, {}, 0), LIMITS, 0.0)
+    before = decide(table, SERVICES, View(served={}, answering={}, health_score=0), LIMITS, 0.0)
     dice = random.Random(seed)  # noqa: S311  as above
     hostile = {record.name: record for record in hostile_members(seed, PER_BATCH)}
     # Half of them claim the place of one that serves.
@@ -205,6 +205,6 @@ def test_hostile_members_change_nothing_for_those_who_serve(seed: int) -> None:
         for record in hostile.values()
     ]
     table, _ = advance(table, [*good, *claims], 1.0, served=())
-    after = decide(table, SERVICES, View(before.lines, {}, 0), LIMITS, 1.0)
+    after = decide(table, SERVICES, View(served=before.lines, answering={}, health_score=0), LIMITS, 1.0)
     assert len(before.lines["nodes"]) == len(good)
     assert before.lines["nodes"].items() <= after.lines["nodes"].items()

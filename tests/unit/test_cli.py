@@ -393,15 +393,21 @@ def at_work() -> Report:
     everybody = ("alive", "bad", "failed", "unseen")
     at = {name: f"10.0.0.{number}" for number, name in enumerate(everybody, 1)}
     table, _ = advance(inherit(["inherited"], 0), [record(name, at[name]) for name in everybody], 0, served=EVERYBODY)
-    inherited = decide(table_of(record("inherited", "10.0.0.9")), (NODES,), View({}, {}, 0), PolicySettings(), 0)
-    first = decide(table, (NODES,), View(inherited.lines, {}, 0), PolicySettings(), 0)
+    inherited = decide(
+        table_of(record("inherited", "10.0.0.9")),
+        (NODES,),
+        View(served={}, answering={}, health_score=0),
+        PolicySettings(),
+        0,
+    )
+    first = decide(table, (NODES,), View(served=inherited.lines, answering={}, health_score=0), PolicySettings(), 0)
     now_said = [
         record("alive", at["alive"]),
         record("bad", at["bad"], port="x"),
         record("failed", at["failed"], "failed"),
     ]
     table, _ = advance(table, now_said, 1, served=EVERYBODY)
-    decision = decide(table, (NODES,), View(first.lines, {}, 0), PolicySettings(), 1)
+    decision = decide(table, (NODES,), View(served=first.lines, answering={}, health_score=0), PolicySettings(), 1)
     return replace(EARLY, table=table, decision=decision, plan=Nothing(), complete=True, agent_error="", proxy_error="")
 
 

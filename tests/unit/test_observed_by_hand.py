@@ -44,7 +44,7 @@ def seen(*workers: Running) -> Observed:
 
 def decided(by_hand: Mapping[tuple[str, str], AdminState], **tags: str) -> Server:
     """Return the server line of a living member with these tags, of which this was done by hand."""
-    view = View({}, {}, 0, by_hand=by_hand)
+    view = View(served={}, answering={}, health_score=0, by_hand=by_hand)
     return decide(table_of(record("web-1", **tags)), [NODES], view, PolicySettings(), 0.0).lines["nodes"]["web-1"]
 
 
@@ -83,7 +83,7 @@ class TestWhatBecomesOfIt:
         observed = seen(running)
         served = inherited_lines(running, [NODES])
         observed.inherit(["web-1"], 0.0)
-        view = View(served, {}, 0, by_hand=observed.by_hand)
+        view = View(served=served, answering={}, health_score=0, by_hand=observed.by_hand)
         server = decide(observed.table, [NODES], view, PolicySettings(), 1.0).lines["nodes"]["web-1"]
         assert (server.state, server.weight) == (state, 9)
 

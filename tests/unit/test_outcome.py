@@ -18,7 +18,7 @@ description rosterd:{{ structure }}
 {% for service in services %}{% for server in service.servers %}server {{ server.name }}
 {% endfor %}{% endfor %}
 """
-VIEW = View({}, {}, 0)
+VIEW = View(served={}, answering={}, health_score=0)
 BLUEPRINT = Blueprint.of(Settings(), compile_template(TEMPLATE, "t.j2"))
 
 
@@ -34,10 +34,14 @@ def test_it_holds_together() -> None:
 def test_the_same_again_need_not_be_decided_again() -> None:
     """Equal values are enough; they need not be the same objects."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
-    assert outcome.is_still_right(table_of(record("web-1")), replace(BLUEPRINT), View({}, {}, 0), 1_000_000)
+    assert outcome.is_still_right(
+        table_of(record("web-1")), replace(BLUEPRINT), View(served={}, answering={}, health_score=0), 1_000_000
+    )
 
 
-@pytest.mark.parametrize("view", [View({}, {}, 3), View({"nodes": {}}, {}, 0)])
+@pytest.mark.parametrize(
+    "view", [View(served={}, answering={}, health_score=3), View(served={"nodes": {}}, answering={}, health_score=0)]
+)
 def test_another_view_is_another_decision(view: View) -> None:
     """The agent's health, and what was served."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
@@ -47,7 +51,9 @@ def test_another_view_is_another_decision(view: View) -> None:
 def test_the_health_of_most_is_no_other_decision() -> None:
     """HAProxy itself keeps requests from servers that are ill."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
-    assert outcome.is_still_right(outcome.table, BLUEPRINT, View({}, {("nodes", "web-1"): False}, 0), 0)
+    assert outcome.is_still_right(
+        outcome.table, BLUEPRINT, View(served={}, answering={("nodes", "web-1"): False}, health_score=0), 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,15 +64,15 @@ def test_whose_health_decides(status: str, matters: list[str]) -> None:
     everybody = (record("web-1"), record("web-2", "10.0.0.2"))
     served = Outcome.of(table_of(*everybody), BLUEPRINT, VIEW, 0).decision.lines
     table = table_of(record("web-1", status=status), everybody[1])
-    outcome = Outcome.of(table, BLUEPRINT, View(served, {}, 0), 0)
+    outcome = Outcome.of(table, BLUEPRINT, View(served=served, answering={}, health_score=0), 0)
     assert [hold.name for hold in outcome.decision.held] == (["web-1"] if matters else [])
-    now = {name: View(served, {("nodes", name): True}, 0) for name in ("web-1", "web-2")}
+    now = {name: View(served=served, answering={("nodes", name): True}, health_score=0) for name in ("web-1", "web-2")}
     assert [name for name, view in now.items() if not outcome.is_still_right(table, BLUEPRINT, view, 0)] == matters
 
 
 def test_everybodys_health_decides_while_somebody_waits() -> None:
     """It waits for as long as others answer."""
-    view = View({}, {("nodes", "web-1"): True}, 0, waiting={"web-2": 50.0})
+    view = View(served={}, answering={("nodes", "web-1"): True}, health_score=0, waiting={"web-2": 50.0})
     outcome = Outcome.of(table_of(record("web-1"), record("web-2", "10.0.0.2")), BLUEPRINT, view, 0)
     assert not outcome.is_still_right(outcome.table, BLUEPRINT, replace(view, answering={}), 0)
 
@@ -74,7 +80,9 @@ def test_everybodys_health_decides_while_somebody_waits() -> None:
 def test_that_it_is_served_now_is_no_other_decision() -> None:
     """What was decided is what the next decision starts from, and comes to the same."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
-    assert outcome.is_still_right(outcome.table, BLUEPRINT, View(outcome.decision.lines, {}, 0), 0)
+    assert outcome.is_still_right(
+        outcome.table, BLUEPRINT, View(served=outcome.decision.lines, answering={}, health_score=0), 0
+    )
 
 
 def test_that_it_is_served_now_may_be_one_while_somebody_is_held() -> None:
@@ -83,15 +91,20 @@ def test_that_it_is_served_now_may_be_one_while_somebody_is_held() -> None:
     served = Outcome.of(table_of(*everybody), BLUEPRINT, VIEW, 0).decision.lines
     table = table_of(record("web-1", status="failed"), record("web-2", "10.0.0.2", status="left"), everybody[2])
     answering = {("nodes", "web-3"): True}
-    outcome = Outcome.of(table, BLUEPRINT, View(served, answering, 0), 0)
+    outcome = Outcome.of(table, BLUEPRINT, View(served=served, answering=answering, health_score=0), 0)
     assert [held.name for held in outcome.decision.held] == ["web-1"]
-    assert not outcome.is_still_right(table, BLUEPRINT, View(outcome.decision.lines, answering, 0), 0)
+    assert not outcome.is_still_right(
+        table, BLUEPRINT, View(served=outcome.decision.lines, answering=answering, health_score=0), 0
+    )
 
 
 def test_the_text_is_made_anew_only_where_it_differs() -> None:
     """Another health of the agent changes no server; another member does."""
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
-    assert Outcome.of(outcome.table, BLUEPRINT, View({}, {}, 3), 1, outcome).text is outcome.text
+    assert (
+        Outcome.of(outcome.table, BLUEPRINT, View(served={}, answering={}, health_score=3), 1, outcome).text
+        is outcome.text
+    )
     other = Outcome.of(table_of(record("web-2")), BLUEPRINT, VIEW, 1, outcome)
     assert other.text.splitlines()[1] == "server web-2"
 
@@ -105,7 +118,7 @@ def test_other_members_are_another_decision() -> None:
 def test_time_alone_makes_another_decision() -> None:
     """When a hold may end, and not before."""
     served = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0).decision.lines
-    view = View(served, {}, 0)
+    view = View(served=served, answering={}, health_score=0)
     outcome = Outcome.of(table_of(record("web-1", status="failed")), BLUEPRINT, view, 0)
     review_at = outcome.decision.review_at
     assert review_at is not None

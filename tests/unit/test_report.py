@@ -97,14 +97,20 @@ def at_work() -> Report:
     table = table_of(
         record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2"), record("bad", port="x"), record("web-3", "10.0.0.1")
     )
-    first = decide(table, (NODES,), View({}, {}, 0), PolicySettings(), 0)
+    first = decide(table, (NODES,), View(served={}, answering={}, health_score=0), PolicySettings(), 0)
     fallen = (record("web-1", "10.0.0.1"), record("web-2", "10.0.0.2", "failed"), record("bad", port="x"))
     web_3 = record("web-3", "10.0.0.1")
     table, _ = advance(table, (*fallen, web_3), 50.0, served=EVERYBODY)
     table, _ = advance(
         table, (*fallen, web_3, record("web-4", "10.0.0.4"), record("lo", "127.0.0.1")), 55.0, served=EVERYBODY
     )
-    decision = decide(table, (NODES,), View(first.lines, {}, 0, waiting={"web-4": 140.0}), PolicySettings(), 60)
+    decision = decide(
+        table,
+        (NODES,),
+        View(served=first.lines, answering={}, health_score=0, waiting={"web-4": 140.0}),
+        PolicySettings(),
+        60,
+    )
     return replace(
         EARLY,
         complete=True,

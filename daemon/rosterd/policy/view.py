@@ -29,7 +29,7 @@ class Own:
         return endpoint in self.binds or (is_everywhere and address in self.addresses)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What policy looks at besides the table.
 

@@ -13,7 +13,7 @@ HOLDS_ALONE = ServiceSettings(name="nodes", least_servers=0)
 """The same without a minimum: who is held goes when its own time is over."""
 
 LIMITS = PolicySettings()
-VIEW = View({}, {}, 0)
+VIEW = View(served={}, answering={}, health_score=0)
 HOLD, LONGEST = LIMITS.hold_s, LIMITS.longest_hold_s
 
 
@@ -45,7 +45,7 @@ class Balancer:
             for name in servers
             if name in self.table.entries and self.table.entries[name].status is Status.ALIVE
         }
-        view = View(lines, {**answering, **self.answering}, self.health_score)
+        view = View(served=lines, answering={**answering, **self.answering}, health_score=self.health_score)
         self.decision = decide(self.table, self.services, view, self.limits, now)
         return self.decision
 

@@ -21,7 +21,7 @@ class TestFlapping:
         known = table_of(*(each for each in records if each.name.decode() in served))
         before = decide(known, (NODES,), VIEW, LIMITS, 0)
         answering = {("nodes", name): name not in down for name in ("web-2", "web-3")}
-        view = View(before.lines, answering, 0, waiting={"web-1": 50.0})
+        view = View(served=before.lines, answering=answering, health_score=0, waiting={"web-1": 50.0})
         return decide(table, (NODES,), view, LIMITS, 1)
 
     def test_it_waits_and_that_is_told(self) -> None:
@@ -49,5 +49,11 @@ class TestFlapping:
     def test_better_than_only_those_who_were_taken_out_by_hand(self) -> None:
         """An operator drained the others: they take no traffic either."""
         lines = decide(table_of(web(2)), (NODES,), VIEW, LIMITS, 0).lines
-        view = View(lines, {}, 0, by_hand={("nodes", "web-2"): AdminState.DRAIN}, waiting={"web-1": 50.0})
+        view = View(
+            served=lines,
+            answering={},
+            health_score=0,
+            by_hand={("nodes", "web-2"): AdminState.DRAIN},
+            waiting={"web-1": 50.0},
+        )
         assert names(decide(table_of(web(1), web(2)), (NODES,), view, LIMITS, 1)) == ["web-1", "web-2"]

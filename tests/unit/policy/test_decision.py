@@ -64,7 +64,9 @@ class Moment:
 
     def decide_with(self, served: Mapping[str, Mapping[str, Server]], table: Table) -> Decision:
         """Decide at this moment, but with other lines or another table."""
-        return decide(table, SERVICES, View(served, self.answering, self.score), LIMITS, self.now)
+        return decide(
+            table, SERVICES, View(served=served, answering=self.answering, health_score=self.score), LIMITS, self.now
+        )
 
 
 @given(stories.map(Moment))

@@ -69,7 +69,7 @@ class TestConflicts:
             for name, number, weight in (("a", 1, 0), ("b", 2, 100))
         )
         table, _ = advance(inherit(["a", "b"], 0.0), heard, 1.0, served=["a", "b"])
-        view = View({"nodes": {"a": draining, "b": serving}}, {}, 0)
+        view = View(served={"nodes": {"a": draining, "b": serving}}, answering={}, health_score=0)
         decision = decide(table, (NODES,), view, LIMITS, 1.0)
         assert decision.lines == {"nodes": {"b": serving}}
 

@@ -122,14 +122,14 @@ class TestOverride:
         engaged = balancer.decides(1 + HOLD)
         assert names(engaged) == ["web-1", "web-2", "web-3"]
         answering = {**balancer.answering, ("nodes", "web-3"): True}
-        view = View(engaged.lines, answering, 0, guard_overridden=True)
+        view = View(served=engaged.lines, answering=answering, health_score=0, guard_overridden=True)
         decision = decide(balancer.table, (NODES,), view, LIMITS, 1 + HOLD)
         assert names(decision) == ["web-3"]
         assert (decision.guard, decision.guard_overridden) == ("", engaged.guard)
 
     def test_nothing_to_override(self) -> None:
         """Then it says nothing, by which the daemon knows that it is over."""
-        view = View({}, {}, 0, guard_overridden=True)
+        view = View(served={}, answering={}, health_score=0, guard_overridden=True)
         assert decide(table_of(web(1)), (NODES,), view, LIMITS, 0).guard_overridden == ""
 
 
@@ -138,7 +138,7 @@ def test_a_silent_agent_removes_nobody() -> None:
     table = inherit(["web-1"], 0.0)
     line = Server("web-1", 7, IPv4Address("10.0.0.1"), 80, 100, AdminState.READY)
     down = {("nodes", "web-1"): False}
-    silent = View({"nodes": {"web-1": line}}, down, 0, agent_answers=False)
+    silent = View(served={"nodes": {"web-1": line}}, answering=down, health_score=0, agent_answers=False)
     decision = decide(table, [HOLDS_ALONE], silent, LIMITS, 10 * LONGEST)
     assert decision.guard == "the local agent does not answer"
     assert names(decision) == ["web-1"]

@@ -121,7 +121,7 @@ class TestUnseen:
     def test_servers_that_haproxy_runs_stay_until_something_is_known(self) -> None:
         """A daemon that starts beside a running HAProxy and an agent that knows nobody yet."""
         lines = {"nodes": {"web-1": Server("web-1", 5, IPv4Address("10.0.0.1"), 80, 1, AdminState.READY)}}
-        decision = decide(inherit(["web-1"], 0), (NODES,), View(lines, {}, 0), LIMITS, 1)
+        decision = decide(inherit(["web-1"], 0), (NODES,), View(served=lines, answering={}, health_score=0), LIMITS, 1)
         assert decision.lines == lines
 
     def test_a_lone_one_goes_as_a_failed_one_does(self) -> None:

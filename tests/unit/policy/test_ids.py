@@ -25,14 +25,16 @@ class TestIds:
     def test_an_inherited_id_stays(self) -> None:
         """HAProxy ran the server under it before the daemon started."""
         lines = {"nodes": {"web-1": Server("web-1", 5, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY)}}
-        decision = decide(table_of(web(1)), (NODES,), View(lines, {}, 0), LIMITS, 0)
+        decision = decide(table_of(web(1)), (NODES,), View(served=lines, answering={}, health_score=0), LIMITS, 0)
         assert server(decision).id == 5
 
     def test_a_taken_id_is_passed_over(self) -> None:
         """The newcomer takes the next one."""
         wanted = server(Balancer().hears(0, web(2)), "web-2").id
         lines = {"nodes": {"web-1": Server("web-1", wanted, IPv4Address("10.0.0.1"), 3000, 100, AdminState.READY)}}
-        decision = decide(table_of(web(1), web(2)), (NODES,), View(lines, {}, 0), LIMITS, 0)
+        decision = decide(
+            table_of(web(1), web(2)), (NODES,), View(served=lines, answering={}, health_score=0), LIMITS, 0
+        )
         assert server(decision, "web-1").id == wanted
         assert server(decision, "web-2").id == wanted % LARGEST_ID + 1
 

@@ -56,7 +56,7 @@ class TestOverdue:
         answering = {("nodes", "web-1"): True, ("nodes", "web-2"): True}
         table = table_of(web(1, "failed"), web(2))
         for out, serving in (("web-2", ["web-1", "web-2"]), ("web-1", ["web-2"])):
-            view = View(served, answering, 0, by_hand={("nodes", out): AdminState.MAINT})
+            view = View(served=served, answering=answering, health_score=0, by_hand={("nodes", out): AdminState.MAINT})
             assert names(decide(table, (ServiceSettings(name="nodes"),), view, LIMITS, LONGEST)) == serving
 
     def test_those_who_answer_stay_first_then_those_who_were_alive_last(self) -> None:
@@ -165,7 +165,7 @@ class TestLeft:
     def test_nobody_waits_outside_for_its_sake(self) -> None:
         """One that flaps is better than one that has left."""
         served = decide(table_of(web(2)), (ServiceSettings(name="nodes"),), VIEW, LIMITS, 0).lines
-        view = View(served, {("nodes", "web-2"): True}, 0, waiting={"web-1": 50.0})
+        view = View(served=served, answering={("nodes", "web-2"): True}, health_score=0, waiting={"web-1": 50.0})
         decision = decide(table_of(web(1), web(2, "left")), (ServiceSettings(name="nodes"),), view, LIMITS, 1)
         assert names(decision) == ["web-1", "web-2"]
         assert decision.damped == ()
@@ -173,7 +173,7 @@ class TestLeft:
     def test_one_that_drains_already_is_not_called_back(self) -> None:
         """A daemon that has just started finds it without weight: it has no traffic to keep."""
         line = decide(table_of(web(1, state="drain")), (ServiceSettings(name="nodes"),), VIEW, LIMITS, 0).lines
-        view = View(line, {("nodes", "web-1"): True, ("nodes", "web-2"): False}, 0)
+        view = View(served=line, answering={("nodes", "web-1"): True, ("nodes", "web-2"): False}, health_score=0)
         assert names(decide(table_of(web(1, "left"), web(2)), (ServiceSettings(name="nodes"),), view, LIMITS, 1)) == [
             "web-2"
         ]

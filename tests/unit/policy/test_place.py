@@ -20,7 +20,13 @@ class TestPlace:
 
     def decided(self, *records: MemberRecord, limits: PolicySettings = LIMITS) -> Decision:
         """Decide for a balancer at 10.0.0.9 that listens on 80."""
-        return decide(table_of(*records), (NODES,), View({}, {}, 0, own=Own(binds=frozenset({(OWN, 80)}))), limits, 0)
+        return decide(
+            table_of(*records),
+            (NODES,),
+            View(served={}, answering={}, health_score=0, own=Own(binds=frozenset({(OWN, 80)}))),
+            limits,
+            0,
+        )
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
     def test_not_on_loopback(self, address: str) -> None:
