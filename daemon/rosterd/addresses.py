@@ -24,6 +24,10 @@ REREAD_S = 1.0
 ANSWER_WITHIN_S = 1.0
 """The kernel needs a tenth of a millisecond. Whatever goes wrong, the loop does not hang for it."""
 
+UNKNOWN = "only the agent's address is known as the balancer's own"
+STALE = "the addresses that were read last, and the agent's, are known as the balancer's own"
+"""What a failed look means, before and after one that went well."""
+
 _MOST_BYTES = 65536
 _HEADER = struct.Struct("=IHHII")
 _ADDRESS_MESSAGE = struct.Struct("=BBBBI")
@@ -48,8 +52,7 @@ class LocalAddresses:
             found = read_addresses()
         except OSError as error:
             if not self._is_refused:
-                effect = "only the agent's address is known as the balancer's own"
-                log.warning("addresses.unread", error=str(error), effect=effect)
+                log.warning("addresses.unread", error=str(error), effect=STALE if self._found else UNKNOWN)
             self._is_refused = True
             return
         if found != self._found:

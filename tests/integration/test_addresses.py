@@ -6,13 +6,15 @@ import json
 import resource
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address
 from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
-from rosterd.addresses import LocalAddresses, read_addresses
+from rosterd.addresses import STALE, UNKNOWN, LocalAddresses, read_addresses
 from rosterd.model import Address
 from tests.balancer import until
 
@@ -44,19 +46,36 @@ def test_what_is_new_is_told() -> None:
     assert all(before != after for before, after in pairwise(told))
 
 
+@contextmanager
+def no_socket() -> Iterator[None]:
+    """Have no descriptor left for one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_what_cannot_be_asked_is_said_once() -> None:
     """It is asked again later."""
     told: list[frozenset[Address]] = []
     local = LocalAddresses(told.append)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # no descriptor is left for a socket
-    try:
-        with capture_logs() as lines:
-            for _ in range(3):
-                local.look()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert [line["event"] for line in lines] == ["addresses.unread"]
+    with no_socket(), capture_logs() as lines:
+        for _ in range(3):
+            local.look()
+    assert [(line["event"], line["effect"]) for line in lines] == [("addresses.unread", UNKNOWN)]
     assert told == []
     local.look()
     assert IPv4Address("127.0.0.1") in told[0]
+
+
+def test_what_was_read_stays_known() -> None:
+    """And the log says so."""
+    told: list[frozenset[Address]] = []
+    local = LocalAddresses(told.append)
+    local.look()
+    with no_socket(), capture_logs() as lines:
+        local.look()
+    assert [line["effect"] for line in lines] == [STALE]
+    assert len(told) == 1
