@@ -23,12 +23,16 @@ Json = Mapping[str, Any]
 
 @dataclass
 class Stage:
-    """What the page is about: replace `status`, and `tell` of events. `asked` counts who wanted the page."""
+    """What the page is about: replace `status`, and `tell` of events. `asked` counts who wanted the page.
+
+    While it `is_mute`, who wants to listen gets no answer.
+    """
 
     status: Json
     history: list[Json] = field(default_factory=list)
     sends_events: bool = True
     is_away: bool = False
+    is_mute: bool = False
     asked: int = 0
     url: str = ""
     listeners: set[asyncio.Queue[Json | None]] = field(default_factory=set)
@@ -65,6 +69,8 @@ class Stage:
         return self.history[-most:]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
+        while self.is_mute:  # noqa: ASYNC110  tests set it from their own thread
+            await asyncio.sleep(0.05)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         queue: asyncio.Queue[Json | None] = asyncio.Queue()

@@ -201,6 +201,16 @@ class TestUpdates:
             chromium.until(lambda page: "web-new" in page.text("#services"), "the new server", within=1.5)
             chromium.leave()
 
+    def test_while_it_connects_again_it_is_not_live(self, chromium: Browser, stage: Stage) -> None:
+        """It looks by itself meanwhile, and says so."""
+        chromium.look(stage.url)
+        chromium.until(lambda page: page.text("header").endswith(", live"), "the page to be live")
+        stage.is_mute = True
+        stage.hang_up()
+        chromium.until(lambda page: "twice a second" in page.text("header"), "the page to say how it looks")
+        stage.is_mute = False
+        chromium.until(lambda page: page.text("header").endswith(", live"), "the page to be live again")
+
     def test_a_daemon_that_is_away_is_told(self, chromium: Browser, stage: Stage) -> None:
         """What was last known stays, marked as old, in the title too; when the daemon is back that is over."""
         chromium.look(stage.url)

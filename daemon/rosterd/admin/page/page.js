@@ -37,7 +37,7 @@
       const found = new DOMParser().parseFromString(await answer.text(), "text/html");
       const wanted = found.getElementById("page");
       if (!wanted) throw new Error("another page");
-      wanted.querySelector(".live").textContent = source ? ", live" : ", looked at twice a second";
+      wanted.querySelector(".live").textContent = hears() ? ", live" : ", looked at twice a second";
       document.title = found.title;
       adopt(page, wanted);
       say("");
