@@ -3,9 +3,10 @@
 Every command that a script may read has `--json`. Exit codes: 0 fine, 1 the answer is no (`plan`: something would
 change; `status`: not ready), 2 wrong usage, and one for each branch of errors.py; docs/exit-codes.md lists them.
 
-Here a command is declared: its name, options and help, of which the manual page is made. What it does stands in
-`commands.py`, in `app.py` for the daemon and in `top.py` for the live view, and is imported when it is called: help,
-usage and completion answer at once, and the daemon's process holds nothing of the other commands.
+Here a command is declared: its name, options and help, of which the manual page is made, and how its answer is shown.
+What it does stands in `commands.py`, in `preview.py` for what the files make, in `app.py` for the daemon and in
+`top.py` for the live view, and is imported when it is called: help, usage and completion answer at once, and the
+daemon's process holds nothing of the other commands.
 """
 
 from __future__ import annotations
@@ -117,45 +118,45 @@ def run(settings: SettingsFile = None) -> int:
 @_told
 def check(settings: SettingsFile = None) -> int:
     """Check the settings, the template, and with `haproxy -c` what is rendered from them, without and with servers."""
-    from rosterd import commands
+    from rosterd import preview
 
-    return commands.check(_settings_file(settings))
+    return preview.check(_settings_file(settings))
 
 
 @app.command()
 @_told
 def render(settings: SettingsFile = None, members: MembersFile = None) -> int:
     """Print the configuration for the running daemon's members, or for those in a file."""
-    from rosterd import commands
+    from rosterd import preview
 
-    return commands.render(_settings_file(settings), members)
+    return preview.render(_settings_file(settings), members)
 
 
 @app.command()
 @_told
 def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json: AsJson = False) -> int:
     """Print what the files as they are now would change in HAProxy, and why; exit code 1 when something would."""
-    from rosterd import commands
+    from rosterd import console, preview
 
-    return commands.plan(_settings_file(settings), members, as_json=as_json)
+    return preview.plan(_settings_file(settings), members, console.print_json if as_json else console.print_plan)
 
 
 @app.command()
 @_told
 def members(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     """Print the running daemon's member table."""
-    from rosterd import commands
+    from rosterd import commands, console
 
-    return commands.members(_settings_file(settings), as_json=as_json)
+    return commands.members(_settings_file(settings), console.print_json if as_json else console.print_members)
 
 
 @app.command()
 @_told
 def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     """Print how the running daemon and its HAProxy are; exit code 1 when they are not ready."""
-    from rosterd import commands
+    from rosterd import commands, console
 
-    return commands.status(_settings_file(settings), as_json=as_json)
+    return commands.status(_settings_file(settings), console.print_json if as_json else console.print_status)
 
 
 @app.command()
@@ -164,10 +165,10 @@ def events(
     settings: SettingsFile = None, *, follow: Follow = False, limit: Limit = 100, as_json: AsJson = False
 ) -> int:
     """Print what happened, the newest last: the events of the log, whatever level it has."""
-    from rosterd import commands
+    from rosterd import commands, console
 
     run_events = commands.follow_events if follow else commands.events
-    return run_events(_settings_file(settings), limit, as_json=as_json)
+    return run_events(_settings_file(settings), limit, console.print_event_json if as_json else console.print_event)
 
 
 @app.command()
@@ -185,9 +186,10 @@ def drain(
     nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
 ) -> int:
     """Give nodes no new requests, on every balancer: their tag becomes `state=drain`. What runs there finishes."""
-    from rosterd import commands
+    from rosterd import commands, console
 
-    return commands.set_state(_settings_file(settings), nodes, "drain", timeout, as_json=as_json)
+    show = console.print_json if as_json else console.print_states
+    return commands.set_state(_settings_file(settings), nodes, "drain", timeout, show)
 
 
 @app.command()
@@ -196,9 +198,10 @@ def maint(
     nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
 ) -> int:
     """Take nodes out, on every balancer: their tag becomes `state=maint`. No new requests, and no checks."""
-    from rosterd import commands
+    from rosterd import commands, console
 
-    return commands.set_state(_settings_file(settings), nodes, "maint", timeout, as_json=as_json)
+    show = console.print_json if as_json else console.print_states
+    return commands.set_state(_settings_file(settings), nodes, "maint", timeout, show)
 
 
 @app.command()
@@ -207,9 +210,10 @@ def ready(
     nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
 ) -> int:
     """Bring nodes back into the traffic, on every balancer: their tag `state` goes."""
-    from rosterd import commands
+    from rosterd import commands, console
 
-    return commands.set_state(_settings_file(settings), nodes, "ready", timeout, as_json=as_json)
+    show = console.print_json if as_json else console.print_states
+    return commands.set_state(_settings_file(settings), nodes, "ready", timeout, show)
 
 
 guard = typer.Typer(help="The isolation guard, which keeps failed members' servers.", no_args_is_help=True)

@@ -34,6 +34,16 @@ def print_json(answer: object) -> None:
     print(json.dumps(answer, indent=2))  # noqa: T201  standard output is where a command's result goes
 
 
+def print_event(event: Mapping[str, Any]) -> None:
+    """Print one event for people, at once."""
+    print(event_line(event), flush=True)  # noqa: T201  as above
+
+
+def print_event_json(event: Mapping[str, Any]) -> None:
+    """Print one event as JSON on one line, at once."""
+    print(json.dumps(event), flush=True)  # noqa: T201  as above
+
+
 def print_members(answer: Mapping[str, Any]) -> None:
     """Print `/v1/members`."""
     table = _table("NODE", "NAME", "STATUS", "SINCE", "ADDRESS", "ROLE", "TAGS")

@@ -124,7 +124,15 @@ LOOP = frozenset(
     }
 )
 OUTSIDE = frozenset(
-    {"rosterd.app", "rosterd.cli", "rosterd.commands", "rosterd.console", "rosterd.picture", "rosterd.top"}
+    {
+        "rosterd.app",
+        "rosterd.cli",
+        "rosterd.commands",
+        "rosterd.console",
+        "rosterd.picture",
+        "rosterd.preview",
+        "rosterd.top",
+    }
 )
 END = frozenset({"rosterd.__main__"})
 LAYERS = (VOCABULARY, PURE_CORE, ADAPTERS, LOOP, OUTSIDE, END)
@@ -166,7 +174,9 @@ LATE: Mapping[str, frozenset[str]] = {
     # It takes a moment, in which signals come.
     "rosterd.__main__": frozenset({"rosterd.cli"}),
     # `rosterd --help` needs none of it, and a command only what is its own.
-    "rosterd.cli": frozenset({"asyncio", "rosterd.app", "rosterd.commands", "rosterd.top"}),
+    "rosterd.cli": frozenset(
+        {"asyncio", "rosterd.app", "rosterd.commands", "rosterd.console", "rosterd.preview", "rosterd.top"}
+    ),
 }
 """What one imports inside its functions."""
 
