@@ -96,7 +96,8 @@ async def gets_some(load: Load, node: Node) -> None:
 async def states(cluster: LocalCluster, node: str) -> dict[str, str]:
     """The tag `state` of each alive incarnation of a node, as another web node's agent has it."""
     ended = await cluster.serf(cluster.node("web2"), "members", "-format=json", "-status=alive", "-tag", f"node={node}")
-    return {member["name"]: member["tags"].get("state", "") for member in json.loads(ended.stdout)["members"]}
+    found = json.loads(ended.stdout)["members"] or ()  # Serf writes null for none
+    return {member["name"]: member["tags"].get("state", "") for member in found}
 
 
 def fine(ended: CommandResult) -> str:
