@@ -1,8 +1,10 @@
 """Which processes the cluster has, and what those of the balancer use, from /proc.
 
 Every process of a node was started with the node's `NODE_RUN` in its environment, by which it is found wherever it
-went. An orphan is one that no supervisord of the cluster looks after: whose parent is none of the cluster, though it is
-no supervisord itself, or whose supervisord is gone.
+went. So are commands such as `supervisorctl`, while they run: those are in our own session, and do not count.
+
+An orphan is a process that no supervisord of the cluster looks after: its parent is none of the cluster, though it is
+no supervisord itself, or its supervisord is gone.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ def _process(pid: int, marker: bytes) -> Process | None:
         words = (folder / "cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    if state in "ZX":
+    if state in "ZX" or int(session) == os.getsid(0):
         return None
     run_folder = os.fsdecode(run.partition(b"=")[2])
     return Process(pid, int(parent), int(session), program_of([os.fsdecode(word) for word in words]), run_folder)

@@ -1,6 +1,8 @@
 """The soak's pure parts: options, schedule, excuses, what is well, figures and report."""
 
 import json
+import os
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -13,7 +15,7 @@ import pytest
 from rosterd.model import AdminState, Running, RunningServer
 from tests.bench.samples import Outcome, number_of
 from tests.bench.samples import Sample as Request
-from tests.soak.census import MASTER, Process, Sample, Usage, orphans_among, program_of
+from tests.soak.census import MASTER, Process, Sample, Usage, orphans_among, processes_below, program_of
 from tests.soak.faults import FAULTS
 from tests.soak.figures import BEFORE, Losses, fault_rows, growth, losses_by_turn, uses
 from tests.soak.ledger import Excuse, Ledger, Span
@@ -381,3 +383,20 @@ def test_bugs_are_found_in_the_log(tmp_path: Path) -> None:
     log.write_text("\n".join([*good, *bad]) + "\n")
     assert bugs_in(log) == bad
     assert bugs_in(tmp_path / "none") == []
+
+
+def test_commands_that_the_soak_runs_are_no_processes_of_the_cluster(tmp_path: Path) -> None:
+    """They have a node's environment, and are in the session of who runs them; what a node has begun is not."""
+    environ = os.environ | {"NODE_RUN": str(tmp_path / "web1")}
+    sleep = ["sleep", "60"]
+    with (
+        subprocess.Popen(sleep, env=environ) as command,
+        subprocess.Popen(sleep, env=environ, start_new_session=True) as process,
+    ):
+        try:
+            found = processes_below(tmp_path)
+        finally:
+            command.kill()
+            process.kill()
+    assert [(one.pid, one.program, one.run) for one in found] == [(process.pid, "sleep", str(tmp_path / "web1"))]
+    assert processes_below(tmp_path) == ()
