@@ -15,6 +15,7 @@ from rich.table import Table
 
 from compose.cluster import HOME, ClusterError, Kind, LocalCluster
 from compose.collected import LOOK_AGAIN_S, CollectedFollower, command_to_follow, running_collectors
+from compose.commands import become, rosterd_command, supervisorctl_command
 from compose.demo import runner
 from compose.demo.containers import PROJECT
 from compose.engine import Engine, take_down
@@ -24,10 +25,9 @@ from compose.network import NoNetworkError
 from compose.settled import wait_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
 
     from compose.cluster import Node
-    from compose.commands import CommandResult
     from compose.logs import Line
 
 RUN = HOME / ".run"
@@ -147,17 +147,17 @@ def ctl(
 ) -> None:
     """Ask a node's supervisord (supervisorctl)."""
     opened = _open(cluster)
-    _relay(opened.supervisorctl(opened.node(name), *arguments))
+    become(supervisorctl_command(*arguments), opened.node_environment(opened.node(name)))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def rosterd(
-    arguments: Annotated[list[str], typer.Argument(help="such as status, members --json, plan, render")],
+    arguments: Annotated[list[str], typer.Argument(help="such as status, top, events --follow, members --json")],
     cluster: ClusterName = DEMO,
 ) -> None:
     """Run a rosterd command with the balancer's settings."""
     opened = _open(cluster)
-    _relay(opened.rosterd(_balancer(opened), *arguments))
+    become(rosterd_command(*arguments), opened.node_environment(_balancer(opened)))
 
 
 def _balancer(opened: LocalCluster) -> Node:
@@ -267,14 +267,6 @@ def _open(cluster: str) -> LocalCluster:
 
 def _tell(text: str) -> None:
     sys.stderr.write(f"{text}\n")
-
-
-def _relay(command: Coroutine[None, None, CommandResult]) -> None:
-    """Print what a command printed and end as it ended."""
-    result = asyncio.run(command)
-    sys.stdout.write(result.stdout)
-    sys.stderr.write(result.stderr)
-    sys.exit(result.code)
 
 
 def main() -> None:

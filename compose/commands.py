@@ -1,25 +1,29 @@
 """Commands that speak to a running node: `serf` to its agent, `supervisorctl` to its supervisord, `rosterd`.
 
-Each takes the node's own environment (environment.py), which says where the node listens, and runs to its end, 20 s at
-most. A command that ends with another code than 0 is a result, no error, except where a function says so.
+Each takes the node's own environment (environment.py), which says where the node listens. What a program asks for
+(`run...`) runs to its end, 20 s at most; a command that ends with another code than 0 is a result, no error, except
+where a function says so. What a person asks for (`become`) has the terminal for as long as they like.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from compose.model import HOME, ClusterError
 from compose.programs import find_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMMAND_DEADLINE_S = 20.0
+OF_THE_TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+"""What a command has to know of the caller's terminal, which is no part of a node's environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,30 @@ async def set_serf_tags(environ: Mapping[str, str], tags: Mapping[str, str]) -> 
 
 async def run_supervisorctl(environ: Mapping[str, str], *arguments: str) -> CommandResult:
     """Ask the node's supervisord, such as `restart rosterd` or `status`."""
-    configuration = str(HOME / "compose" / "node" / "supervisord.conf")
-    return await run([find_program("supervisorctl"), "-c", configuration, *arguments], environ)
+    return await run(supervisorctl_command(*arguments), environ)
 
 
 async def run_rosterd(environ: Mapping[str, str], *arguments: str) -> CommandResult:
     """Run a `rosterd` command with the settings of a balancer, such as `status --json`."""
-    return await run([sys.executable, "-m", "rosterd", *arguments], environ)
+    return await run(rosterd_command(*arguments), environ)
+
+
+def supervisorctl_command(*arguments: str) -> list[str]:
+    """How a node's supervisord is asked."""
+    configuration = str(HOME / "compose" / "node" / "supervisord.conf")
+    return [find_program("supervisorctl"), "-c", configuration, *arguments]
+
+
+def rosterd_command(*arguments: str) -> list[str]:
+    """How the `rosterd` of this .venv is run."""
+    return [sys.executable, "-m", "rosterd", *arguments]
+
+
+def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """Run a command in this process's place: it has the terminal, the signals and the exit code, and no deadline."""
+    sys.stdout.flush()
+    of_the_terminal = {key: os.environ[key] for key in OF_THE_TERMINAL if key in os.environ}
+    os.execve(command[0], [*command], {**environ, **of_the_terminal})  # noqa: S606  no shell
 
 
 def _with_rpc_key(environ: Mapping[str, str]) -> dict[str, str]:

@@ -113,7 +113,7 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-UNTIL_INTERRUPTED: Final = ("make logs",)
+UNTIL_INTERRUPTED: Final = ("make logs", ".venv/bin/python -m compose rosterd events --follow")
 """How commands begin that go on until Ctrl-C: they have to say something, and to end then."""
 
 NO_IS_AN_ANSWER: Final = re.compile(r"\brosterd (status|plan)\b")
