@@ -61,8 +61,9 @@ def up(web: Annotated[int, typer.Option(help="How many web nodes")] = 2, cluster
     for node in nodes:
         made.start(node)
     took = asyncio.run(wait_settled(made))
-    address, ports = nodes[0].address, made.ports
-    typer.echo(f"all serve after {took:.1f} s; traffic {_url(made)}  statistics http://{address}:{ports.stats}")
+    at, ports = f"http://{nodes[0].address}", made.ports
+    doors = f"traffic {at}:{ports.http}  page {at}:{ports.admin}  HAProxy {at}:{ports.stats}"
+    typer.echo(f"all serve after {took:.1f} s; {doors}")
 
 
 @app.command()

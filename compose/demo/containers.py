@@ -146,9 +146,10 @@ class ContainerStage:
         balancers = await self.cluster.running("ha")
         return (
             (f"curl -i http://{HOST}:{ports.http}/", "another server each time"),
+            (f"http://{HOST}:{ports.admin}/", "rosterd's page: servers, traffic, what happens"),
+            *((f"docker exec -it {one.name} rosterd top", "the same in the terminal; or: status") for one in balancers),
             (f"http://{HOST}:{ports.stats}/", "HAProxy's page"),
             ("make logs", "everything, all nodes together"),
-            *((f"docker exec {balancer.name} rosterd status", "or: members, plan, render") for balancer in balancers),
             # Nothing but web nodes: compose does not know this cluster's ports and would make the balancer anew.
             (f"{compose} up -d --no-build --no-deps --no-recreate --scale webapp=6 webapp", "more nodes"),
             (".venv/bin/python -m compose down", "remove all of it"),

@@ -47,11 +47,13 @@ class Display:
 
     def print_header(self, choice: Choice, context: Context) -> None:
         """Say where it runs, why, and where to look meanwhile."""
-        traffic, stats = (f"http://{address}:{port}/" for address, port in (context.site.traffic, context.site.stats))
+        site = context.site
+        traffic, page, stats = (f"http://{host}:{port}/" for host, port in (site.traffic, site.admin, site.stats))
         self._print(
             Text.assemble(("rosterd demo", "bold"), f", {choice.mode.value} mode: {choice.reason}"),
             Text(f"{context.stage.made_of}; meanwhile you may look at"),
             Text(f"  traffic   {traffic}"),
+            Text(f"  rosterd   {page}"),
             Text(f"  HAProxy   {stats}"),
             Text("  logs      make logs   (in another terminal)\n"),
         )

@@ -114,15 +114,17 @@ class LocalStage:
 
     async def hints(self) -> Sequence[tuple[str, str]]:
         """Commands to try on a cluster that stays up, each with its purpose."""
-        (address, http), (_, stats) = self.site.traffic, self.site.stats
+        (address, http), (_, admin), (_, stats) = self.site.traffic, self.site.admin, self.site.stats
         run = ".venv/bin/python -m compose"
         return (
             (f"curl -i http://{address}:{http}/", "another server each time"),
+            (f"http://{address}:{admin}/", "rosterd's page: servers, traffic, what happens"),
+            (f"{run} rosterd top", "the same in the terminal; ends with q"),
             (f"http://{address}:{stats}/", "HAProxy's page"),
             (f"{run} add", "one more web node"),
             (f"{run} rosterd drain web1", "take one out, without a lost request; rosterd ready web1"),
             (f"{run} stop web2", "or: kill web2, start web2"),
-            (f"{run} rosterd status", "or: members, plan, render"),
+            (f"{run} rosterd status", "or: members, events --follow, plan, render"),
             (f"make logs CLUSTER={self._cluster.directory.name}", "everything, all nodes together"),
             (f"{run} down", "stop all nodes"),
         )

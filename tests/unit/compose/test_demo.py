@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from rich.console import Console
 
 from compose.cluster import HOME
 from compose.demo.containers import CONTAINER_STEPS
+from compose.demo.context import Context
+from compose.demo.display import Display
+from compose.demo.local import LocalStage
 from compose.demo.mode import (
     Choice,
     Engine,
@@ -145,3 +149,25 @@ def test_a_report_that_cannot_be_written_is_told_before_the_demo(tmp_path: Path)
     with pytest.raises(OptionsRefusedError, match=f"DEMO_REPORT={tmp_path}/no/report.json: there is no directory"):
         Options.read({"DEMO_REPORT": f"{tmp_path}/no/report.json"})
     assert Options.read({"DEMO_REPORT": f"{tmp_path}/report.json"}).report == tmp_path / "report.json"
+
+
+# --- where to look ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stage(tmp_path_factory: pytest.TempPathFactory) -> LocalStage:
+    """A stage of local processes, on which nothing runs."""
+    return asyncio.run(LocalStage.create(tmp_path_factory.mktemp("d") / "c", say=lambda _: None))
+
+
+def test_the_demo_says_where_the_page_is(stage: LocalStage) -> None:
+    """While it runs, and when the cluster stays up: nobody could guess the address."""
+    text = io.StringIO()
+    display = Display(Console(file=text, width=120))
+    display.print_header(choose_by_name("local"), Context(stage, display.note))
+    during = text.getvalue()
+    display.print_hints(asyncio.run(stage.hints()))
+    address, port = stage.site.admin
+
+    assert f"http://{address}:{port}/" in during
+    assert f"http://{address}:{port}/" in text.getvalue().removeprefix(during)
