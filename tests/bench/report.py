@@ -61,11 +61,17 @@ def rows_of(contenders: Mapping[str, Figures]) -> Iterator[list[str]]:
     """Yield each figure's name and its value for each contender; at last how they compare with rosterd."""
     figures = dict.fromkeys(name for found in contenders.values() for name in found)
     for figure in figures:
-        yield [figure, *(shown(figure, found.get(figure)) for found in contenders.values())]
+        yield [row_name(figure), *(shown(figure, found.get(figure)) for found in contenders.values())]
     for figure in _MAIN:
         ours = contenders.get(OURS, {}).get(figure)
         if isinstance(ours, float):
-            yield [f"{figure} / {OURS}", *(compared(ours, found.get(figure)) for found in contenders.values())]
+            ratios = (compared(ours, found.get(figure)) for found in contenders.values())
+            yield [f"{row_name(figure)} / {OURS}", *ratios]
+
+
+def row_name(figure: str) -> str:
+    """Return a figure's name without the unit of its number: it is shown with the unit that suits people."""
+    return figure.removesuffix("_s")
 
 
 def shown(name: str, figure: Figure | None) -> str:

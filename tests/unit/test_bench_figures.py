@@ -169,9 +169,9 @@ class TestReport:
     def test_rows(self) -> None:
         """A figure a row, a contender a column, and how they compare."""
         assert list(rows_of(measured_in(self.results["join_5"]))) == [
-            ["p50_s", "100 ms", "1,100 ms"],
+            ["p50", "100 ms", "1,100 ms"],
             ["failed", "0", "2"],
-            ["p50_s / rosterd", "1 x", "11 x"],
+            ["p50 / rosterd", "1 x", "11 x"],
         ]
 
     def test_who_was_not_measured_and_why(self) -> None:
