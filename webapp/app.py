@@ -44,6 +44,14 @@ LONGEST_DELAY_BODY = 256
 log = logging.getLogger("webapp")
 
 
+class JSONLine(JSONResponse):
+    """JSON with a line end, so that a terminal's prompt does not stick to it."""
+
+    def render(self, content: object) -> bytes:
+        """The body."""
+        return super().render(content) + b"\n"
+
+
 @dataclass(slots=True)
 class Pace:
     """How long this node waits before each answer, in seconds."""
@@ -99,21 +107,21 @@ class Pages:
             "sessionViews": session["views"],
             "id": session["id"],
         }
-        return JSONResponse(answer, headers=headers)
+        return JSONLine(answer, headers=headers)
 
     async def delay(self, request: Request) -> Response:
         """Set the wait before every later answer of this node."""
         body = await _short_body(request)
         if body is None:
             problem = f"body: longer than {LONGEST_DELAY_BODY} bytes"
-            return JSONResponse({"error": problem, "key": "body"}, status_code=413)
+            return JSONLine({"error": problem, "key": "body"}, status_code=413)
         try:
             delay_ms = parse_delay(body)
         except DelayRefused as refused:
-            return JSONResponse({"error": str(refused), "key": refused.key}, status_code=422)
+            return JSONLine({"error": str(refused), "key": refused.key}, status_code=422)
         self._pace.delay_s = delay_ms / 1000
         log.info("delay.changed", extra={"fields": {"delay_ms": delay_ms}})
-        return JSONResponse({"delay": delay_ms})
+        return JSONLine({"delay": delay_ms})
 
 
 def create_app(settings: WebappSettings, sleep: Sleep) -> Starlette:
@@ -174,4 +182,4 @@ def _own_address(request: Request) -> str:
 async def _refusal(_request: Request, error: Exception) -> Response:
     """Unknown page or method, as JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101  starlette calls it for nothing else; narrows the type
-    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+    return JSONLine({"error": error.detail}, status_code=error.status_code, headers=error.headers)

@@ -38,6 +38,7 @@ async def test_home_says_who_answered() -> None:
     assert list(answer.json) == ["hello", "ip", "host", "tag", "sessionViews", "id"]
     assert (answer.json["ip"], answer.json["tag"]) == ("127.9.9.9", "s1")
     assert answer.headers["x-backend-ip"] == "127.9.9.9"
+    assert answer.body.endswith(b"}\n"), "the prompt of who asks with curl would stick to it"
 
 
 async def test_any_node_goes_on_with_a_session() -> None:
