@@ -95,6 +95,16 @@ class Load:
         """Let `run` send nothing more, and return when the last answers are in."""
         self._stopping.set()
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for their answer."""
+        return len(self._in_flight)
+
+    async def answers(self) -> None:
+        """Wait for the answers to all that was sent so far, while more is sent; each comes or is late (`timeout_s`)."""
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight), timeout=_LAST_ANSWERS_S)
+
     async def run(self) -> None:
         """Send, and wait for the last answers."""
         loop = asyncio.get_running_loop()

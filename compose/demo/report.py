@@ -58,7 +58,7 @@ def table_of(results: Sequence[StepResult]) -> Table:
     table.add_column("failed", str(sum(result.failed for result in results)), justify="right")
     table.add_column("reloads", str(sum(result.reloads for result in results)), justify="right")
     table.add_column("slowest", f"{slowest * 1000:.0f} ms", justify="right")
-    table.add_column("held", "yes" if all(result.ok for result in results) else "NO")
+    table.add_column("ok", "yes" if all(result.ok for result in results) else "NO")
     for result in results:
         table.add_row(
             result.name,

@@ -137,6 +137,7 @@ async def _run_steps(context: Context, steps: Sequence[Step], display: Display, 
                     result = await _measure_step(step, context, began)
                     began = result.ended  # no request falls between two steps
                     results.append(result)
+                    await context.load.answers()  # else the line would lack those that are under way
                     display.step_finished(step, with_requests(result, context.samples))
         drawing.cancel()
         context.stop_load()

@@ -72,6 +72,30 @@ async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         writer.write(OK)
 
 
+async def test_the_answers_to_all_that_was_sent_can_be_waited_for() -> None:
+    """A count that is taken then lacks no request that is under way."""
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def answer_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            asked.set()
+            await release.wait()
+            writer.write(OK)
+
+    async with served(answer_later) as load:
+        await load.answers()  # nothing was sent: returns at once
+        running = asyncio.create_task(load.run())
+        await asked.wait()
+        sent = load.in_flight
+        waiting = asyncio.create_task(load.answers())
+        await asyncio.sleep(0)
+        assert (load.samples, waiting.done()) == ([], False)
+        release.set()
+        await waiting
+        assert len(load.samples) >= sent
+        await running
+
+
 # --- what a request can come to ---------------------------------------------------------------------------------
 
 
