@@ -55,7 +55,7 @@ bench: ## Compare rosterd with other ways, side by side (SCENARIO=..., CONTENDER
 	@compose/setup bench
 	$(call attended,.venv/bin/python -m tests.bench)
 
-logs: ## Follow the logs of a cluster, all nodes together (NODE=..., EVENT=..., PROJECT=...)
+logs: ## Follow the logs of a cluster, all nodes together (CLUSTER or PROJECT=..., NODE=..., EVENT=...)
 	@compose/setup demo
 	$(call attended,.venv/bin/python -m compose logs)
 

@@ -20,7 +20,7 @@ from compose.demo import runner
 from compose.demo.containers import PROJECT
 from compose.engine import Engine, take_down
 from compose.images import make_images
-from compose.logs import Follower, LineFilter, passes, shown
+from compose.logs import Follower, LineFilter, passes, shown, unmatched
 from compose.network import NoNetworkError
 from compose.settled import wait_settled
 
@@ -201,11 +201,13 @@ def logs(  # noqa: PLR0913  an option each
     if source is None:
         return
     with contextlib.closing(source):
-        past = _new_lines(source, chosen)
+        everything = source.new_lines()
+        _tell_of_no_such_node(node, everything)
+        past = [line for line in everything if passes(line, chosen)]
         _print_lines(past[max(0, len(past) - lines) :])
         while follow:
             time.sleep(source.pause_s)
-            _print_lines(_new_lines(source, chosen))
+            _print_lines([line for line in source.new_lines() if passes(line, chosen)])
 
 
 def _named_source(cluster: str, project: str) -> Follower | CollectedFollower:
@@ -231,8 +233,12 @@ def _found_source() -> Follower | CollectedFollower | None:
     return Follower(RUN / DEMO) if known else None
 
 
-def _new_lines(source: Follower | CollectedFollower, chosen: LineFilter) -> list[Line]:
-    return [line for line in source.new_lines() if passes(line, chosen)]
+def _tell_of_no_such_node(patterns: str, lines: Sequence[Line]) -> None:
+    """Say so when a node that was asked for has not written anything: it may still come, and following goes on."""
+    known = sorted({line.node for line in lines})
+    missing = unmatched(patterns, known) if known else ()
+    if missing:
+        _tell(f"no node {', '.join(map(repr, missing))}; there are: {', '.join(known)}")
 
 
 def _print_lines(lines: Sequence[Line]) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 LARGEST_BACKLOG = 1_000_000
@@ -109,6 +109,12 @@ def passes(line: Line, chosen: LineFilter) -> bool:
     if chosen.event:
         return bool(line.event) and _matches(line.event, chosen.event)
     return bool(chosen.program) or not _went_well(line)
+
+
+def unmatched(patterns: str, nodes: Collection[str]) -> tuple[str, ...]:
+    """The patterns that fit none of the nodes: likely a slip of the pen, or a node that is still to come."""
+    wanted = (pattern.strip() for pattern in patterns.split(","))
+    return tuple(pattern for pattern in wanted if pattern and not any(fnmatchcase(node, pattern) for node in nodes))
 
 
 def _structured(node: str, program: str, text: str) -> Line | None:

@@ -98,6 +98,17 @@ def test_no_past_lines(collector: Path) -> None:
     assert CliRunner().invoke(app, ["logs", "--project", "p", "--no-follow", "--lines", "0"]).stdout == ""
 
 
+def test_a_node_that_is_not_there_is_told(collector: Path) -> None:
+    """Nothing would be shown of it, and nobody would know why."""
+    collector.write_text(record("a.done", 1))
+    command = ["logs", "--project", "p", "--no-follow", "--node"]
+    result = CliRunner().invoke(app, [*command, "zzz,n*"])
+
+    assert result.stderr == "no node 'zzz'; there are: n\n"
+    assert "a.done" in result.stdout
+    assert CliRunner().invoke(app, [*command, "n"]).stderr == ""
+
+
 @pytest.mark.usefixtures("collector")
 def test_another_project_has_no_logs() -> None:
     """A project that is named is the only one that counts."""
