@@ -78,7 +78,8 @@ class LocalCluster:
         if files.exists():
             running = [node.name for node in cls.open(directory).running()]
             if running:
-                raise ClusterError(f"{directory}: {', '.join(running)} still run; stop them first (down)")
+                names = ", ".join(running)
+                raise ClusterError(f"{directory}: {names} still run; stop them first (python -m compose down)")
             shutil.rmtree(directory)
         network = free_network(first_network, listening_addresses())
         ports = free_ports(str(network[1]))

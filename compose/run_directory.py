@@ -7,6 +7,7 @@
 | `seeds` | the join list, read by each agent when it starts |
 | `NODE/node.json` | the node's kind and address, and the session of its supervisord |
 | `NODE/logs/` | a file for each program |
+| `.demo` | there where a demo made the cluster: the next one may stop it |
 | `lock` | held while something changes |
 
 Each file is written whole or not at all, and for its owner only.

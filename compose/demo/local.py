@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TALKATIVE = frozenset({"haproxy", "supervisord"})
 """They warn of what is usual: of these only errors are problems."""
+MARK = ".demo"
+"""A file in the run directory of a cluster that a demo made, and may stop; no node has such a name."""
 
 
 def is_problem(line: Line) -> bool:
@@ -33,7 +35,7 @@ class LocalStage:
     made_of = "each node has its own processes on an address of its own"
     deadline_s = 80.0
     close_within_s = 25.0
-    """Together, with what a start takes, less than two minutes."""
+    """Together, with what a start takes, less than two minutes; as a rule all of it takes one."""
 
     def __init__(self, cluster: LocalCluster, balancer: Node) -> None:
         self._cluster = cluster
@@ -49,18 +51,19 @@ class LocalStage:
 
     @classmethod
     async def create(cls, directory: Path, say: Callable[[str], None]) -> LocalStage:
-        """A new cluster in the directory; what an earlier demo left up there is stopped.
+        """A new cluster in the directory; what an earlier demo left up there is stopped, a cluster of yours is not.
 
         Raises:
-            ClusterError: it cannot run here.
+            ClusterError: it cannot run here, or somebody's cluster runs in the directory.
             NoNetworkError: no network is free.
         """
         with contextlib.suppress(ClusterError):
             earlier = LocalCluster.open(directory)
-            if earlier.running():
+            if earlier.running() and (directory / MARK).exists():
                 say("stopping the cluster that an earlier demo left up ...")
                 await earlier.down()
         cluster = LocalCluster.create(directory)
+        (directory / MARK).touch()
         cluster.require_programs()
         return cls(cluster, cluster.register(Kind.BALANCER, "balancer"))
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.cluster import HOME, LocalCluster
+from compose.cluster import HOME, ClusterError, LocalCluster
+from compose.demo.local import LocalStage
+from compose.processes import kill_processes, processes_of
+from compose.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +56,46 @@ def test_an_interrupted_demo_cleans_up(tmp_path_factory: pytest.TempPathFactory,
 
     assert process.returncode == 128 + number
     assert cluster.running() == ()
+
+
+ADD_WEB = """
+import pathlib, sys
+from compose.cluster import LocalCluster
+LocalCluster.open(pathlib.Path(sys.argv[1])).add_web()
+"""
+
+
+def add_web(cluster: LocalCluster) -> None:
+    """Start a web node as another process does."""
+    subprocess.run([sys.executable, "-c", ADD_WEB, str(cluster.directory)], cwd=HOME, check=True, timeout=TIMEOUT_S)
+
+
+async def test_what_an_earlier_demo_left_up_is_stopped(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Demo after demo needs nothing in between."""
+    directory = tmp_path_factory.mktemp("d") / "c"
+    await LocalStage.create(directory, print)
+    add_web(LocalCluster.open(directory))
+    session = RunDirectory(directory).session_of(LocalCluster.open(directory).node("web1"))
+    assert session is not None
+    said: list[str] = []
+    try:
+        await LocalStage.create(directory, said.append)
+        assert said == ["stopping the cluster that an earlier demo left up ..."]
+        assert processes_of(session, directory / "web1") == ()
+    finally:
+        kill_processes(session, directory / "web1")
+
+
+async def test_a_cluster_that_a_person_brought_up_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It goes on, and the text says how it is stopped."""
+    cluster = LocalCluster.create(tmp_path_factory.mktemp("d"))
+    add_web(cluster)
+    try:
+        with pytest.raises(ClusterError, match=r"web1 still run; stop them first .*compose down"):
+            await LocalStage.create(cluster.directory, print)
+        assert [node.name for node in cluster.running()] == ["web1"]
+    finally:
+        cluster.kill_all()
 
 
 @pytest.mark.parametrize(
