@@ -14,7 +14,7 @@ attended = @trap 'interrupted=yes' INT; setpriv --pdeathsig TERM $(1) || { code=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: ## Install what is missing: Debian packages, and all Python packages in .venv
+setup: ## Install what is missing for demo and tests: Debian packages, and Python packages in .venv
 	@compose/setup test
 
 demo: ## Run a cluster and change it under load (DEMO=local, DEMO_STAY=1, DEMO_REPORT=FILE)
