@@ -26,6 +26,8 @@ SHARED: Final = {
     "rosterd/haproxy.service.conf": "haproxy/standalone/haproxy.service.conf",
     "rosterd/rosterd.service": "haproxy/standalone/rosterd.service",
     "rosterd/rosterd.toml": "haproxy/rosterd.toml",
+    "rosterd/serf.json": "haproxy/standalone/serf.json",
+    "rosterd/serf.service": "haproxy/standalone/serf.service",
     "rosterd/state_handler.py": "compose/node/state_handler.py",
     "rosterd/supervisord.conf": "haproxy/standalone/supervisord.conf",
     "rosterd/tmpfiles.conf": "haproxy/standalone/tmpfiles.conf",
