@@ -47,7 +47,9 @@ MembersFile = Annotated[
     typer.Option("--members", metavar="FILE", help="Members as `rosterd members --json` prints them; - is stdin"),
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=0, max=1000, help="So many of the newest events at most")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=1000, help="So many of the newest events at most")
+]
 NodeNames = Annotated[
     list[str],
     typer.Argument(metavar="NODE", help="The name that people know a node by (tag `node`), or its Serf name"),
@@ -55,8 +57,11 @@ NodeNames = Annotated[
 NodeTimeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=60, help="How long the nodes have")
 ]
-Interval = Annotated[float, typer.Option("--interval", min=0.1, help="Seconds between two looks")]
-Count = Annotated[int | None, typer.Option("-n", "--count", min=1, help="End after so many looks", show_default=False)]
+Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Seconds between two looks")]
+Count = Annotated[
+    int | None,
+    typer.Option("-n", "--count", metavar="COUNT", min=1, help="End after so many looks", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read")]
 
 
@@ -102,7 +107,7 @@ def rosterd(
     del version  # told already
 
 
-@app.command()
+@app.command(short_help="Run the daemon in the foreground.")
 @_told
 def run(settings: SettingsFile = None) -> int:
     """Run the daemon in the foreground."""
@@ -114,7 +119,7 @@ def run(settings: SettingsFile = None) -> int:
     return 0
 
 
-@app.command()
+@app.command(short_help="Check settings, template and configuration.")
 @_told
 def check(settings: SettingsFile = None) -> int:
     """Check the settings, the template, and with `haproxy -c` what is rendered from them, without and with servers."""
@@ -123,7 +128,7 @@ def check(settings: SettingsFile = None) -> int:
     return preview.check(_settings_file(settings))
 
 
-@app.command()
+@app.command(short_help="Print the configuration.")
 @_told
 def render(settings: SettingsFile = None, members: MembersFile = None) -> int:
     """Print the configuration for the running daemon's members, or for those in a file."""
@@ -132,7 +137,7 @@ def render(settings: SettingsFile = None, members: MembersFile = None) -> int:
     return preview.render(_settings_file(settings), members)
 
 
-@app.command()
+@app.command(short_help="Print what would change in HAProxy, and why.")
 @_told
 def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json: AsJson = False) -> int:
     """Print what the files as they are now would change in HAProxy, and why; exit code 1 when something would."""
@@ -141,7 +146,7 @@ def plan(settings: SettingsFile = None, members: MembersFile = None, *, as_json:
     return preview.plan(_settings_file(settings), members, console.print_json if as_json else console.print_plan)
 
 
-@app.command()
+@app.command(short_help="Print the member table.")
 @_told
 def members(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     """Print the running daemon's member table."""
@@ -150,7 +155,7 @@ def members(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     return commands.members(_settings_file(settings), console.print_json if as_json else console.print_members)
 
 
-@app.command()
+@app.command(short_help="Print how the daemon and HAProxy are.")
 @_told
 def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     """Print how the running daemon and its HAProxy are; exit code 1 when they are not ready."""
@@ -159,7 +164,7 @@ def status(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
     return commands.status(_settings_file(settings), console.print_json if as_json else console.print_status)
 
 
-@app.command()
+@app.command(short_help="Print what happened, or follow it.")
 @_told
 def events(
     settings: SettingsFile = None, *, follow: Follow = False, limit: Limit = 100, as_json: AsJson = False
@@ -171,7 +176,7 @@ def events(
     return run_events(_settings_file(settings), limit, console.print_event_json if as_json else console.print_event)
 
 
-@app.command()
+@app.command(short_help="Show services, servers and changes, live.")
 @_told
 def top(settings: SettingsFile = None, interval: Interval = 1.0, count: Count = None) -> int:
     """Show services, servers, traffic and the last changes as they go on; q ends it. In a pipe: print them once."""
@@ -180,7 +185,7 @@ def top(settings: SettingsFile = None, interval: Interval = 1.0, count: Count = 
     return show(_settings_file(settings), interval, count)
 
 
-@app.command()
+@app.command(short_help="Give nodes no new requests, on every balancer.")
 @_told
 def drain(
     nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
@@ -192,7 +197,7 @@ def drain(
     return commands.set_state(_settings_file(settings), nodes, "drain", timeout, show)
 
 
-@app.command()
+@app.command(short_help="Take nodes out, on every balancer.")
 @_told
 def maint(
     nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
@@ -204,7 +209,7 @@ def maint(
     return commands.set_state(_settings_file(settings), nodes, "maint", timeout, show)
 
 
-@app.command()
+@app.command(short_help="Bring nodes back, on every balancer.")
 @_told
 def ready(
     nodes: NodeNames, settings: SettingsFile = None, timeout: NodeTimeout = 5.0, *, as_json: AsJson = False
@@ -229,7 +234,7 @@ def release(settings: SettingsFile = None) -> int:
     return commands.release(_settings_file(settings))
 
 
-@app.command()
+@app.command(short_help="Print the version.")
 @_told
 def version(*, as_json: AsJson = False) -> int:
     """Print the version."""

@@ -23,6 +23,7 @@ from rosterd.model import AdminState
 from rosterd.serf.state_change import Patience
 from rosterd.serf.tell import tell
 from rosterd.settings import load
+from rosterd.whereabouts import listen_of
 
 TRY_AGAIN_S = 1.0
 """How long who follows waits for a daemon that has gone away."""
@@ -56,7 +57,7 @@ def follow_events(settings_file: Path | None, limit: int, show: Show) -> int:
     first = _newest_events(settings_file, limit)
     for event in first:
         show(event)
-    listen = load(settings_file).admin.listen
+    listen = listen_of(settings_file)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_follow(listen, first[-1]["id"] if first else "", show))
     return 0
@@ -77,8 +78,6 @@ async def _follow(listen: str, after: str, show: Show) -> None:
 
 
 def _newest_events(settings_file: Path | None, limit: int) -> list[dict[str, Any]]:
-    if limit == 0:
-        return []
     found: list[dict[str, Any]] = _ask(settings_file, f"/v1/events?limit={limit}")["events"]
     return found
 
@@ -118,4 +117,4 @@ def release(settings_file: Path | None) -> int:
 
 
 def _ask(settings_file: Path | None, path: str) -> dict[str, Any]:
-    return asyncio.run(ask(load(settings_file).admin.listen, path))
+    return asyncio.run(ask(listen_of(settings_file), path))

@@ -32,7 +32,7 @@ from rosterd.admin.client import ask
 from rosterd.console import PIPE_WIDTH
 from rosterd.errors import DaemonUnreachable
 from rosterd.picture import Said, picture
-from rosterd.settings import load
+from rosterd.whereabouts import listen_of
 
 READ_EVENTS = 100
 """So many of the newest events are asked for."""
@@ -40,7 +40,7 @@ READ_EVENTS = 100
 
 def run(settings_file: Path | None, interval_s: float, count: int | None) -> int:
     """Draw until somebody has seen enough, or so many times; then DaemonUnreachable if the last look was in vain."""
-    said = Said(load(settings_file).admin.listen)
+    said = Said(listen_of(settings_file))
     console = Console(highlight=False, markup=False, emoji=False)
     if console.is_terminal and not console.is_dumb_terminal:
         last = asyncio.run(_in_a_terminal(said, console, interval_s, count))

@@ -321,7 +321,7 @@ def _subject(event: Json) -> Iterator[str]:
 
 def _shown(key: str, value: object) -> str:
     name = key.removesuffix("_s").replace("_", " ")
-    if name != key and isinstance(value, int | float):
+    if key.endswith("_s") and isinstance(value, int | float):
         return f"{name} {value * 1000:.0f} ms" if value < 1 else f"{name} {value:.1f} s"
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if key in _SPEAKS_FOR_ITSELF else f"{name} {text}"

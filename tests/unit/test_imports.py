@@ -127,6 +127,7 @@ OUTSIDE = frozenset(
     {
         "rosterd.app",
         "rosterd.cli",
+        "rosterd.whereabouts",
         "rosterd.commands",
         "rosterd.console",
         "rosterd.picture",

@@ -16,6 +16,7 @@ from rosterd.settings.load import (
     changed_keys,
     keep_what_needs_restart,
     load,
+    load_admin,
     needs_restart,
 )
 from rosterd.settings.sections import (
@@ -50,6 +51,7 @@ __all__ = [
     "changed_keys",
     "keep_what_needs_restart",
     "load",
+    "load_admin",
     "needs_restart",
     "split_host_port",
 ]

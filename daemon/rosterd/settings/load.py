@@ -16,7 +16,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadable
 
 from rosterd.errors import SettingsError
 from rosterd.places import SETTINGS_VARIABLE
-from rosterd.settings.sections import ENV_PREFIX, Settings
+from rosterd.settings.sections import ENV_PREFIX, AdminSettings, Settings
 
 NEEDS_RESTART = frozenset(
     {
@@ -57,6 +57,15 @@ def load(path: Path | None) -> Settings:
         if not problems:
             return settings
     raise SettingsError(tuple(problems))
+
+
+def load_admin(path: Path | None) -> AdminSettings:
+    """Read the section `admin` alone, whatever is wrong with the others; SettingsError when that cannot be had."""
+    given = {} if path is None else _read_toml(path)
+    try:
+        return Settings(**{key: value for key, value in given.items() if key == "admin"}).admin
+    except (ValidationError, EnvironmentUnreadable) as error:
+        raise SettingsError((f"admin: {error}",)) from error
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
