@@ -1,7 +1,7 @@
 """Where the daemon answers: all that a command needs of the settings that only asks it.
 
-A daemon goes on with the settings that were good when somebody breaks the file, and says what is wrong with the edit. So
-must the commands that ask it: they take `admin.listen` from what can be read, and warn.
+A daemon goes on with the settings that were good when somebody breaks the file, and says what is wrong with the edit.
+So must the commands that ask it: they take `admin.listen` from what can be read, and warn.
 """
 
 from __future__ import annotations
