@@ -1,22 +1,26 @@
-"""Takes the pictures that the documentation shows, of the page and `rosterd top`: `python -m tests.page.screenshots`.
+"""Takes the pictures that the documentation shows, of the page, `rosterd top` and the demo's end.
 
-Nothing in them is made up: a balancer with three web nodes under load, at which a browser and a terminal look.
+`python -m tests.page.screenshots` does it. Nothing in them is made up: the demo is run, and a browser and a terminal
+look at a balancer with three web nodes under load.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from rosterd.picture import Said, picture
 from rosterd.top import look
@@ -86,21 +90,35 @@ def take(chromium: Browser, url: str, name: str, look: Look, is_ready: Callable[
 
 
 def take_top(balancer: Balancer) -> None:
-    """Draw what `rosterd top` shows at 80 columns, as text in a picture."""
+    """Draw what `rosterd top` shows at 80 columns."""
     host, port = balancer.daemon.admin
     said = asyncio.run(look(Said(f"{host}:{port}")))
+    draw("top", "rosterd top", picture(said, 80, 24))
+
+
+def take_demo() -> None:
+    """Run the demo in local processes, and draw how it ends."""
+    command = [sys.executable, "-m", "compose", "demo"]
+    done = subprocess.run(command, env=os.environ | {"DEMO": "local"}, capture_output=True, text=True, check=True)
+    table = done.stdout[done.stdout.rindex("\n step ") + 1 :]
+    draw("demo", "make demo DEMO=local", map(Text, table.rstrip().splitlines()))
+
+
+def draw(name: str, title: str, lines: Iterable[Text]) -> None:
+    """Draw lines of a terminal of 80 columns, as text in a picture."""
     console = Console(record=True, width=80, file=io.StringIO(), highlight=False, force_terminal=True)
-    for line in picture(said, 80, 24):
+    for line in lines:
         console.print(line, no_wrap=True)
-    drawn = console.export_svg(title="rosterd top", unique_id="top")
+    drawn = console.export_svg(title=title, unique_id=name)
     # The font that it would have fetched from elsewhere is left out: every reader has one of a fixed width.
     own = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
-    (IMAGES / "top.svg").write_text(own, encoding="utf-8")
-    sys.stdout.write("wrote docs/images/top.svg\n")
+    (IMAGES / f"{name}.svg").write_text(own, encoding="utf-8")
+    sys.stdout.write(f"wrote docs/images/{name}.svg\n")
 
 
 def main() -> None:
     """Take all of them."""
+    take_demo()
     with (
         browser() as chromium,
         tempfile.TemporaryDirectory(prefix="shots-") as directory,
