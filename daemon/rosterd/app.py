@@ -14,7 +14,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ from rosterd import __version__, logs
 from rosterd.actuator import Actuator
 from rosterd.addresses import LocalAddresses
 from rosterd.admin.insight import Insight
+from rosterd.admin.old_workers import count_old_workers
+from rosterd.admin.on_demand import OnDemand
 from rosterd.admin.server import serving
-from rosterd.admin.traffic import ANSWER_WITHIN_S, TrafficReader
+from rosterd.admin.traffic import ANSWER_WITHIN_S, read_traffic
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.controller import Controller
 from rosterd.edits import Edits
-from rosterd.errors import ProxyError, TemplateError
+from rosterd.errors import TemplateError
 from rosterd.history import History
 from rosterd.journal import Journal
 from rosterd.metrics import Metrics
@@ -39,6 +41,7 @@ from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master
 from rosterd.proxy.socket import HAProxySocket
+from rosterd.proxy.traffic import Reading
 from rosterd.render import Template
 from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import parse_seed
@@ -56,8 +59,6 @@ STOP_WITHIN_S = 4.0
 LAG_EVERY_S = 1.0
 """How often it is measured how late the loop is."""
 
-COUNT_WITHIN_S = 0.5
-"""How long HAProxy's master may take to say how many old workers it has, when somebody asks for the metrics."""
 
 PROCESS_ID_BYTES = 2
 """Of the few characters by which traces and events of this process are told from those of the one before."""
@@ -77,10 +78,7 @@ async def run(settings_file: Path | None) -> None:
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, controller))
-        traffic = TrafficReader(HAProxySocket(settings.proxy.runtime_socket, ANSWER_WITHIN_S), time.monotonic)
-        stack.push_async_callback(traffic.close)
-        old_workers = partial(_old_workers, settings.proxy)
-        insight = Insight(controller.report, history, journal.metrics, traffic.latest, old_workers)
+        insight = Insight(controller.report, history, journal.metrics, *_on_demand(settings.proxy, stack))
         await stack.enter_async_context(serving(settings.admin.listen, insight))
         file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
         stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))
@@ -95,6 +93,20 @@ async def run(settings_file: Path | None) -> None:
         parts = [*_serf_parts(settings, controller), *beside]
         await _run_until_stopped(controller, parts, stop)
         log.info("daemon.stopped")
+
+
+def _on_demand(
+    proxy: ProxySettings, stack: contextlib.AsyncExitStack
+) -> tuple[Callable[[], Awaitable[Reading]], Callable[[], Awaitable[int | None]]]:
+    """The traffic and the number of old workers, each asked on a connection of its own when somebody wants to know."""
+    clock = time.monotonic
+    runtime = HAProxySocket(proxy.runtime_socket, ANSWER_WITHIN_S)
+    master = Master(HAProxySocket(proxy.master_socket, ANSWER_WITHIN_S), ANSWER_WITHIN_S)
+    traffic = OnDemand(partial(read_traffic, runtime, clock), clock)
+    old_workers = OnDemand(partial(count_old_workers, master), clock)
+    for question in (traffic, old_workers):
+        stack.push_async_callback(question.close)
+    return traffic.latest, old_workers.latest
 
 
 def _controller(
@@ -173,14 +185,6 @@ async def _measure_lag(metrics: Metrics) -> None:
         due_at = time.monotonic() + LAG_EVERY_S
         await asyncio.sleep(LAG_EVERY_S)
         metrics.lagged(max(0.0, time.monotonic() - due_at))
-
-
-async def _old_workers(proxy: ProxySettings) -> int | None:
-    master = Master(HAProxySocket(proxy.master_socket, COUNT_WITHIN_S), COUNT_WITHIN_S)
-    try:
-        return len((await master.processes()).old_workers)
-    except ProxyError:
-        return None
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -1,8 +1,9 @@
 """One structured log line for each thing that happened to a member or a server, and one rich line for each change.
 
-The pure modules return facts; here they become lines and numbers, and only here is it decided which fact deserves which
-name. Names are literals, listed in docs/log-events.md. Everything between a wake-up and the moment in which all is
-level again has one trace, whose id each of these lines carries.
+The pure modules return facts; here they become lines and numbers, under the present trace: everything between a wake-up
+and the moment in which all is level again has one, whose id each line carries. What only the parts around HAProxy and
+the agent see (a socket that broke, a file that cannot be written) they say themselves. Names are literals, listed in
+docs/log-events.md.
 """
 
 from __future__ import annotations

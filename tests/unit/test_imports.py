@@ -109,6 +109,8 @@ LOOP = frozenset(
         "rosterd.admin.events",
         "rosterd.admin.insight",
         "rosterd.admin.metrics",
+        "rosterd.admin.old_workers",
+        "rosterd.admin.on_demand",
         "rosterd.admin.page",
         "rosterd.admin.server",
         "rosterd.admin.traffic",

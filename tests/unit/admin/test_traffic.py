@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from rosterd.admin.traffic import KEPT_S, TrafficReader
+from rosterd.admin.on_demand import KEPT_S, OnDemand
+from rosterd.admin.traffic import read_traffic
 from rosterd.proxy.socket import HAProxySocket
+from rosterd.proxy.traffic import Reading
 
 HEAD = "# pxname,svname,qcur,scur,econ,eresp,lastchg,rate,check_status\n"
 ANSWER = f"{HEAD}nodes,web-1,0,7,0,0,1,2,L7OK\n\n"
@@ -34,9 +36,10 @@ class Proxy:
         writer.write(self.answer.encode())
         writer.close()
 
-    def reader(self, deadline_s: float = 5.0) -> TrafficReader:
+    def reader(self, deadline_s: float = 5.0) -> OnDemand[Reading]:
         """Return a reader that asks here, by this clock."""
-        return TrafficReader(HAProxySocket(self.path, deadline_s), lambda: self.now)
+        socket = HAProxySocket(self.path, deadline_s)
+        return OnDemand(lambda: read_traffic(socket, lambda: self.now), lambda: self.now)
 
 
 @pytest_asyncio.fixture
@@ -112,7 +115,7 @@ async def test_one_that_talks_nonsense_is_known_by_nothing(proxy: Proxy, answer:
 
 async def test_none_at_all(tmp_path: Path) -> None:
     """As before HAProxy's first start."""
-    reading = await TrafficReader(HAProxySocket(tmp_path / "absent.sock", 1.0), lambda: 1.0).latest()
+    reading = await read_traffic(HAProxySocket(tmp_path / "absent.sock", 1.0), lambda: 1.0)
     assert (reading.at, reading.traffic) == (1.0, None)
     assert "cannot be reached: No such file or directory" in reading.error
 
