@@ -167,7 +167,8 @@ def sum_rows(report: Report) -> Iterator[list[str]]:
     yield ["slowest answer", f"{counts['slowest_s']:g} s"]
     yield ["guard engaged for", f"{report['guard_engaged_s']} s"]
     yield ["old workers, at most", str(report["most_old_workers"])]
-    yield ["orphaned processes", str(report["orphans"])]
+    yield ["orphaned processes meanwhile, at most", str(report["most_orphans_meanwhile"])]
+    yield ["orphaned processes at the end", str(report["orphans"])]
 
 
 def _with_kinds(number: int, kinds: Mapping[str, int]) -> str:
