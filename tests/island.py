@@ -33,7 +33,24 @@ _GOSSIP = tuple(
     for protocol in ("udp", "tcp")
     for end in ("sport", "dport")
 )
-_numbers = itertools.count(os.getpid())
+_STRIDE = 37
+"""So many numbers lie between two processes of which one was started right after the other: tests have workers."""
+
+_numbers = itertools.count(os.getpid() * _STRIDE)
+
+
+def _subnet(number: int) -> str:
+    return f"10.213.{number % _SUBNETS}"
+
+
+def _free_number() -> int:
+    """The next number whose subnet nobody has: tests that were killed leave theirs behind."""
+    answer = subprocess.run(
+        ["ip", "-oneline", "-4", "address"], capture_output=True, text=True, timeout=_COMMAND_S, check=True
+    )
+    return next(
+        number for number in itertools.islice(_numbers, _SUBNETS) if f" {_subnet(number)}." not in answer.stdout
+    )
 
 
 class Island:
@@ -42,10 +59,10 @@ class Island:
     def __init__(self) -> None:
         if os.geteuid() != 0 or shutil.which("ip") is None:
             pytest.skip("needs root and the program ip (package iproute2) to make a network namespace")
-        number = next(_numbers)
+        number = _free_number()
         self.name = f"rosterd-{number}"
         self.cable = f"rst{number % 10**8}"
-        self._net = f"10.213.{number % _SUBNETS}"
+        self._net = _subnet(number)
         self._hosts = itertools.count(10)
 
     @property
