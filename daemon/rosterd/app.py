@@ -59,7 +59,6 @@ STOP_WITHIN_S = 4.0
 LAG_EVERY_S = 1.0
 """How often it is measured how late the loop is."""
 
-
 PROCESS_ID_BYTES = 2
 """Of the few characters by which traces and events of this process are told from those of the one before."""
 

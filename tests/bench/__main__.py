@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.bench.options import Options, WrongUsage, options_of
 from tests.bench.report import ABOUT, Report, as_json, print_report
 from tests.bench.scenarios import SCENARIOS
 from tests.bench.scenarios.scenario import Bench
+from tests.versions import first_line
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 BROKE = "broke: "
 _WIDTH = 130
 """Of lines that go into a file."""
-_VERSION_S = 10.0
 
 
 def main(console: Console) -> int:
@@ -105,8 +104,8 @@ def about(options: Options) -> dict[str, Figures]:
         "run": {"quick": options.quick},
         "machine": {"cores": os.cpu_count() or 0},
         "python": {"version": platform.python_version()},
-        "haproxy": {"version": _first_line("haproxy", "-v")},
-        "serf": {"version": _first_line("serf", "version")},
+        "haproxy": {"version": first_line("haproxy", "-v")},
+        "serf": {"version": first_line("serf", "version")},
     }
 
 
@@ -126,11 +125,6 @@ def draw(options: Options, report: Report, console: Console) -> None:
         return
     drawn = importlib.import_module("tests.bench.plots").draw(report, options.plots)
     console.print(f"bench: drew {', '.join(path.name for path in drawn) or 'nothing'} in {options.plots}")
-
-
-def _first_line(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_VERSION_S, check=False)
-    return done.stdout.partition("\n")[0]
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -14,7 +14,6 @@ import platform
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -32,6 +31,7 @@ from tests.soak.place import WEB_NODES, Place, can_mount
 from tests.soak.report import as_json, print_report, report_of
 from tests.soak.runner import Runner, Story, bugs_in
 from tests.soak.schedule import turns
+from tests.versions import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _WIDTH = 130
 """Of lines that go into a file."""
 _SEEDS = 1_000_000
-_VERSION_S = 10.0
 _SLACK_S = 1800.0
 """The load's own bound: a turn that was begun is played to its end."""
 _MOST_BUGS = 20
@@ -132,8 +131,8 @@ def about(options: Options) -> dict[str, object]:
         "requests_per_s": RATE,
         "cores": os.cpu_count() or 0,
         "python": platform.python_version(),
-        "haproxy": _first_line("haproxy", "-v"),
-        "serf": _first_line("serf", "version"),
+        "haproxy": first_line("haproxy", "-v"),
+        "serf": first_line("serf", "version"),
     }
 
 
@@ -153,11 +152,6 @@ def draw(options: Options, report: Report, console: Console) -> None:
         return
     drawn = importlib.import_module("tests.soak.plots").draw(report, options.plots)
     console.print(f"soak: drew {drawn}", highlight=False)
-
-
-def _first_line(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_VERSION_S, check=False)
-    return done.stdout.partition("\n")[0]
 
 
 if __name__ == "__main__":

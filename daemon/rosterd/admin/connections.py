@@ -5,7 +5,8 @@ stopping. Rules:
 
 - So many connections at once; one more is closed as it comes.
 - A connection on which nothing is asked is closed after a while.
-- A reader that takes nothing of what waits for it, from one look to the next, is cut off. One that reads slowly is not.
+- A reader that takes nothing of what waits for it, from one look to the next, is cut off. One that reads slowly is not;
+  but of a stream that is filled up faster than it is read, nobody can tell: who follows comes back to where it was.
 """
 
 from __future__ import annotations

@@ -36,7 +36,6 @@ from rosterd.usage import usage
 MARK = "X-Rosterd-Version"
 """The header by which a command knows that it is a rosterd that answers."""
 
-
 LIMITS = Limits()
 
 OPENAPI = files("rosterd.admin") / "openapi.json"
