@@ -49,7 +49,9 @@ class HAProxyFake:
         self.master_socket = directory / "master.sock"
         self.mood = Mood.WELL
         self._fixtures = FIXTURES / version
-        self._synchronous = version != "2.6"
+        number = tuple(int(part) for part in version.split("."))
+        self._synchronous = number >= (2, 7)
+        self._prompts_by_line = number >= (3, 2)
         self._worker_pid = 1001
         self._structure = ""
         self._reloads = 0
@@ -88,13 +90,13 @@ class HAProxyFake:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = (await reader.read()).decode().strip()
+            question = (await _question(reader)).decode().strip()
             if self.mood is Mood.SILENT:
                 await asyncio.Event().wait()
             while self.mood is Mood.ENDLESS:
                 writer.write(b"x" * 1_000_000)
                 await writer.drain()
-            writer.write(self._answer(line).encode())
+            writer.write(self._answer(question).encode())
             await writer.drain()
         except OSError:
             # The client went away; a real HAProxy does not care either.
@@ -102,20 +104,32 @@ class HAProxyFake:
         finally:
             writer.close()
 
-    def _answer(self, line: str) -> str:
+    def _answer(self, question: str) -> str:
         if self.mood is Mood.GARBLED:
             return "Unknown command\n\n"
-        if line.startswith(f"@!{self._worker_pid} "):  # for the worker, by way of its master
-            whole = self._answer(line.replace(f"@!{self._worker_pid} ", ""))
-        elif line.startswith("prompt;"):
-            whole = "\n> " + "".join(f"{self._reply(command)}\n> " for command in line.split(";")[1:])
+        if question.startswith(f"@!{self._worker_pid} "):  # for the worker, by way of its master
+            whole = self._answer(question.replace(f"@!{self._worker_pid} ", ""))
+        elif question.startswith("prompt"):
+            whole = self._conversation(question)
         else:
             whole = {
                 "show info;show servers state": self._observation,
                 "show proc": self._processes,
                 "reload": self._reload,
-            }[line]()
+            }[question]()
         return whole[: len(whole) * 2 // 3] if self.mood is Mood.CUT_SHORT else whole
+
+    def _conversation(self, text: str) -> str:
+        """Answer with a prompt after each command; from 3.2 on, after each line."""
+        said = ""
+        for line in text.split("\n"):
+            replies = []
+            for command in line.split(";"):
+                if command == "quit":
+                    return said
+                replies.append("" if command == "prompt" else self._reply(command))
+            said += f"{''.join(replies)}\n> " if self._prompts_by_line else "".join(f"{one}\n> " for one in replies)
+        return said
 
     def _observation(self) -> str:
         text = re.sub(r"(?m)^Pid: .*$", f"Pid: {self._worker_pid}", self._recorded("observation_no_servers.txt"))
@@ -215,3 +229,13 @@ class HAProxyFake:
 
     def _recorded(self, name: str) -> str:
         return (self._fixtures / name).read_text(encoding="utf-8")
+
+
+async def _question(reader: asyncio.StreamReader) -> bytes:
+    """Read until the client closes its half, or to the end of a conversation that ends with `quit`."""
+    question = b""
+    while chunk := await reader.read(65536):
+        question += chunk
+        if question.startswith(b"prompt") and question.endswith(b"\nquit\n"):
+            break
+    return question

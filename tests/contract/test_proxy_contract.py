@@ -18,7 +18,7 @@ from tests.haproxy_process import HAProxyProcess, running_haproxy
 Subject = HAProxyFake | HAProxyProcess
 
 
-@pytest.fixture(params=["fake 2.6", "fake 3.0", "real"])
+@pytest.fixture(params=["fake 2.6", "fake 3.0", "fake 3.2", "real"])
 async def haproxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
     """A HAProxy that runs the structure `first`, without servers."""
     kind, _, version = str(request.param).partition(" ")

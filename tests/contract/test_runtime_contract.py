@@ -54,7 +54,7 @@ Subject = HAProxyFake | HAProxyProcess
 WITHIN_S = 10.0
 
 
-@pytest.fixture(params=["fake 2.6", "fake 3.0", "real"])
+@pytest.fixture(params=["fake 2.6", "fake 3.0", "fake 3.2", "real"])
 async def haproxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
     """A HAProxy with a backend `nodes` without servers."""
     kind, _, version = str(request.param).partition(" ")
@@ -307,6 +307,14 @@ async def test_the_longest_line_that_is_sent_is_survived(real: HAProxyProcess) -
     assert len(options) == MOST_OPTIONS
     assert await told(real, AddServer("nodes", server_at("127.0.0.1", 1), options)) == [Done()]
     assert await server_of(real) is not None
+
+
+async def test_a_long_batch_has_a_reply_for_each_command(haproxy: Subject, web: WebServer) -> None:
+    """HAProxy up to 3.0 resets the connection of a client that closes its half behind more than it has read."""
+    assert await told(haproxy, AddServer("nodes", server_at(web.address, web.port), CHECK)) == [Done()]
+    weights = [SetWeight("nodes", "web", number % 200) for number in range(4_000)]
+    for _ in range(20):
+        assert set(await told(haproxy, *weights)) == {Done()}
 
 
 class TestSameAsInTheFile:

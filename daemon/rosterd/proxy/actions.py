@@ -102,9 +102,18 @@ def _addition(action: AddServer, label: str) -> Iterator[str]:
             yield _line("enable", what, label)
 
 
+BATCH_END = "quit"
+"""HAProxy closes after this line. A client that closes its half instead loses the end of a long batch: HAProxy up to
+3.0 then resets the connection while commands still wait."""
+
+
 def batch(lines: Sequence[str]) -> str:
-    """Lines as one: a prompt after each reply is what tells the replies apart."""
-    return ";".join(("prompt", *lines))
+    """Return the text that asks HAProxy for all of these lines in one write.
+
+    The prompt that follows each reply separates the replies. Since HAProxy 3.2 a prompt follows each line instead of
+    each command, so every command has a line of its own; older versions take both forms in the same time.
+    """
+    return "\n".join(("prompt", *lines, BATCH_END))
 
 
 def split_replies(text: str, number: int) -> tuple[str, ...]:

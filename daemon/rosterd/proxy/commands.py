@@ -243,13 +243,21 @@ def parse_proc(text: str) -> Processes:
     masters = [row for section_rows in rows.values() for row in section_rows if row["type"] == "master"]
     if len(masters) != 1:
         raise _garbled(SHOW_PROC, _last_line(text))
-    return Processes(
-        master_pid=int(masters[0]["pid"]),
-        reloads=int(masters[0]["reloads"]),
-        failed=int(masters[0]["failed"] or 0),
-        workers=tuple(_workers(rows.get("workers", []))),
-        old_workers=tuple(_workers(rows.get("old workers", []))),
-    )
+    failed = int(masters[0]["failed"] or 0)
+    workers = tuple(_workers(rows.get("workers", [])))
+    old_workers = tuple(_workers(rows.get("old workers", [])))
+    if failed and not workers:
+        workers, old_workers = _still_serving(old_workers)
+    return Processes(int(masters[0]["pid"]), int(masters[0]["reloads"]), failed, workers, old_workers)
+
+
+def _still_serving(listed_as_old: tuple[Worker, ...]) -> tuple[tuple[Worker, ...], tuple[Worker, ...]]:
+    """Return the worker that serves and the rest, as HAProxy 3.2 and newer list them after a failed reload.
+
+    The worker that serves on stands among the old workers then; it is the newest of them.
+    """
+    newest_first = sorted(listed_as_old, key=lambda worker: worker.reloads)
+    return tuple(newest_first[:1]), tuple(newest_first[1:])
 
 
 def _proc_row(line: str) -> re.Match[str]:

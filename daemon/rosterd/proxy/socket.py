@@ -3,7 +3,7 @@
 Rules:
 
 - The whole answer or an error, never a part of one. HAProxy ends an answer by closing; the master socket does so only
-  when the client has said that no more questions come.
+  when the client has closed its half. A batch ends with a line that has HAProxy close, and its client closes nothing.
 - The answer is read while the question is still being written: HAProxy stops reading when nobody takes its answers.
 - Whatever the system says becomes `ProxyUnreachable` with the socket's path.
 """
@@ -38,25 +38,56 @@ class HAProxySocket:
 
         Raises `ProxyUnreachable` when the socket is absent, refuses, breaks, is silent or says too much.
         """
+        return await self._within_deadline(_Question(line))
+
+    async def ask_batch(self, lines: Sequence[str]) -> tuple[str, ...]:
+        """Send many lines in one write and return the reply to each.
+
+        Raises `ProxyUnreachable` as `ask` does, and `ProxyGarbled` if the number of replies is another one.
+        """
+        return split_replies(await self._within_deadline(_Batch(batch(lines))), len(lines))
+
+    async def _within_deadline(self, question: _Question) -> str:
         try:
             async with asyncio.timeout(self.deadline_s):
-                return (await self._converse(line)).decode("utf-8", "replace")
+                return (await self._converse(question)).decode("utf-8", "replace")
         except TimeoutError:
             raise ProxyUnreachable(
-                f"HAProxy's socket {self.path} did not answer '{_shown(line)}' within {self.deadline_s:g} s"
+                f"HAProxy's socket {self.path} did not answer '{_shown(question.text)}' within {self.deadline_s:g} s"
             ) from None
         except OSError as error:
             reason = error.strerror or str(error)
             raise ProxyUnreachable(f"HAProxy's socket {self.path} cannot be reached: {reason}") from error
 
-    async def _converse(self, line: str) -> bytes:
+    async def _converse(self, question: _Question) -> bytes:
         loop = asyncio.get_running_loop()
-        conversation = _Conversation(line.encode() + b"\n", loop.create_future())
+        conversation = _Conversation(question, loop.create_future())
         transport, _ = await loop.create_unix_connection(lambda: conversation, str(self.path))
         try:
             return await conversation.answer
         finally:
             transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is sent; HAProxy answers and closes when the client has closed its half."""
+
+    text: str
+
+    def send(self, connection: asyncio.Transport) -> None:
+        """Write it, and close this half."""
+        connection.write(self.text.encode() + b"\n")
+        connection.write_eof()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch(_Question):
+    """A text whose last line has HAProxy close."""
+
+    def send(self, connection: asyncio.Transport) -> None:
+        """Write it, and leave the connection open."""
+        connection.write(self.text.encode() + b"\n")
 
 
 class _Conversation(asyncio.Protocol):
@@ -65,15 +96,13 @@ class _Conversation(asyncio.Protocol):
     The transport goes on writing while it reads.
     """
 
-    def __init__(self, question: bytes, answer: asyncio.Future[bytes]) -> None:
+    def __init__(self, question: _Question, answer: asyncio.Future[bytes]) -> None:
         self.answer = answer
         self._question = question
         self._said = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        connection = cast("asyncio.Transport", transport)
-        connection.write(self._question)
-        connection.write_eof()
+        self._question.send(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         self._said += data
@@ -101,7 +130,7 @@ async def carry_out(
     lines = [lines_of(action) for action in actions]
     told = [line for action_lines in lines for line in action_lines]
     asked = then.split(";")
-    answer = split_replies(await socket.ask(batch([*told, *asked])), len(told) + len(asked))
+    answer = await socket.ask_batch([*told, *asked])
     replies = iter(answer[: len(told)])
     results = tuple(
         result_of(action, [next(replies) for _ in action_lines])
@@ -119,4 +148,5 @@ async def observe(socket: HAProxySocket, question: str = commands.OBSERVE) -> Ru
 
 
 def _shown(line: str) -> str:
-    return line if len(line) <= 80 else f"{line[:77]}..."
+    shown = line.replace("\n", ";")
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

@@ -22,7 +22,7 @@ from rosterd.proxy.commands import (
 )
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "haproxy"
-VERSIONS = ("2.6", "3.0")
+VERSIONS = ("2.6", "2.8", "3.0", "3.2", "3.4")
 COLUMNS = (
     "be_name",
     "srv_id",
@@ -237,10 +237,11 @@ class TestReload:
         assert parse_reload(recorded("2.6", "reload.txt")).outcome is Outcome.UNTOLD
         assert parse_reload(recorded("2.6", "reload_failed.txt")).outcome is Outcome.UNTOLD
 
-    def test_the_answer_of_3_0_is_a_proof(self) -> None:
+    @pytest.mark.parametrize("version", VERSIONS[1:])
+    def test_the_answer_of_newer_versions_is_a_proof(self, version: str) -> None:
         """It says whether the file was loaded, and why not."""
-        assert parse_reload(recorded("3.0", "reload.txt")).outcome is Outcome.LOADED
-        failed = parse_reload(recorded("3.0", "reload_failed.txt"))
+        assert parse_reload(recorded(version, "reload.txt")).outcome is Outcome.LOADED
+        failed = parse_reload(recorded(version, "reload_failed.txt"))
         assert failed.outcome is Outcome.FAILED
         assert failed.messages.alerts == (
             "parsing [/run/rosterd/haproxy.cfg:22] : unknown keyword 'bogus' in 'backend' section",

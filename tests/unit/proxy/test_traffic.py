@@ -20,7 +20,7 @@ def said(*rows: str, columns: str = COLUMNS) -> str:
     return "\n".join((f"# {columns}", *rows, "", ""))
 
 
-@pytest.mark.parametrize("version", ["2.6", "3.0"])
+@pytest.mark.parametrize("version", ["2.6", "2.8", "3.0", "3.2", "3.4"])
 def test_what_a_real_haproxy_says(version: str) -> None:
     """A line for each server and one for the service; who has no check has no result."""
     figures = dict(figures_in((RECORDED / version / "stat.txt").read_text(encoding="utf-8")))
