@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e faults browser monitoring soak lint bench logs lock clean
+.PHONY: help setup demo test e2e faults browser monitoring matrix haproxy serf soak lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -37,6 +37,18 @@ monitoring: ## Hold metrics, alert rules and dashboard against what answers, wit
 	@compose/setup monitoring
 	@.venv/bin/python -m pytest tests/monitoring $(M)
 
+matrix: ## Run suites and demo on each HAProxy from 2.6 to 3.4 (VERSIONS="2.6 3.4", SUITES="contract demo", MATRIX_REPORT=FILE)
+	@compose/setup matrix
+	$(call attended,.venv/bin/python -m tests.matrix)
+
+haproxy: ## Bring one HAProxy into .programs and print its path (VERSION=2.6, 2.8, 3.0, 3.2 or 3.4)
+	@compose/setup matrix
+	@.venv/bin/python -m tests.matrix.fetch haproxy $(VERSION)
+
+serf: ## Bring one Serf into .programs and print its path (VERSION=0.9.4 or 0.10.1)
+	@compose/setup matrix
+	@.venv/bin/python -m tests.matrix.fetch serf $(VERSION)
+
 soak: ## Break things at random under load (MINUTES=n, SOAK_SEED=n, FAULTS=..., SOAK_REPORT=FILE); some parts need root
 	@compose/setup bench
 	$(call attended,.venv/bin/python -m tests.soak)
@@ -65,6 +77,6 @@ lock: ## Solve requirements/*.lock again from setup.cfg (UPGRADE=1 for the newes
 
 clean: ## Remove what was made here, but .venv: the demo's nodes and run directories, caches, build products
 	@[ ! -x .venv/bin/python ] || { [ ! -d .run ] && [ ! -e .venv/.ready-demo ]; } || .venv/bin/python -m compose down --all
-	@rm -rf .run build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .run .programs build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find daemon webapp compose requirements tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@[ ! -d .venv ] || echo '.venv is kept; remove it with: rm -rf .venv'

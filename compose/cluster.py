@@ -31,7 +31,7 @@ from compose import commands
 from compose.environment import node_environment
 from compose.model import HOME, ClusterError, Kind, Node
 from compose.network import Ports, free_network, free_ports, listening_addresses
-from compose.processes import kill_processes, processes_of, signal_process
+from compose.processes import executables_of, kill_processes, processes_of, signal_process
 from compose.programs import find_program, require_node_programs
 from compose.run_directory import RunDirectory
 from compose.waiting import WaitedInVainError, wait_until
@@ -120,6 +120,12 @@ class LocalCluster:
     def is_running(self, node: Node) -> bool:
         """Whether any process of the node lives."""
         return bool(self._processes(node))
+
+    def executables(self) -> frozenset[Path]:
+        """The program files that the nodes' processes run now."""
+        sessions = ((self._files.session_of(node), node.directory) for node in self.nodes())
+        found = (executables_of(session, run) for session, run in sessions if session is not None)
+        return frozenset().union(*found)
 
     # --- start --------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compose import apt_sources
 from compose.engine import Engine, EngineError
 from compose.model import HOME
 
@@ -41,7 +42,6 @@ BOOTSTRAP_S = 600.0
 DOWNLOAD_S = 300.0
 BUILD_S = 1200.0
 
-_SOURCES = (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*")))
 # debootstrap of an older release does not know the newer one by name; this script fits all of them.
 _SCRIPT = Path("/usr/share/debootstrap/scripts/sid")
 
@@ -78,20 +78,17 @@ def _make_base(engine: Engine, say: Callable[[str], None]) -> None:
         _run(imported, BOOTSTRAP_S, environ=engine.environ)
 
 
-def debian_mirror(sources: Sequence[Path] = _SOURCES) -> str:
-    """The mirror that this machine's apt uses: its first http address.
+def debian_mirror(files: Sequence[Path] = apt_sources.FILES) -> str:
+    """The mirror of Debian that this machine's apt uses, as debootstrap takes it: the first one reached over HTTP.
 
     Raises:
         EngineError: apt has none.
     """
-    for path in sources:
-        if path.suffix not in (".list", ".sources") or not path.is_file():
-            continue
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        for word in (word for line in lines for word in line.partition("#")[0].split()):
-            if word.startswith(("http://", "https://")):
-                return word.rstrip("/")
-    raise EngineError(f"{BASE}: cannot be pulled, and apt's sources name no mirror to make it from")
+    sources = apt_sources.read_sources(files)
+    mirror = apt_sources.debian_mirror(source for source in sources if source.uri.startswith(("http://", "https://")))
+    if mirror is None:
+        raise EngineError(f"{BASE}: cannot be pulled, and apt's sources name no mirror of Debian to make it from")
+    return mirror
 
 
 def _fetch_wheels(say: Callable[[str], None]) -> None:

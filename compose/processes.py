@@ -22,6 +22,15 @@ def processes_of(session: int, run: Path) -> tuple[int, ...]:
     return tuple(sorted(found, key=lambda pid: (pid != session, pid)))
 
 
+def executables_of(session: int, run: Path) -> frozenset[Path]:
+    """The program files that the living processes of a node run."""
+    found: set[Path] = set()
+    for pid in processes_of(session, run):
+        with contextlib.suppress(OSError):  # a process may have ended since
+            found.add((_PROC / str(pid) / "exe").readlink())
+    return frozenset(found)
+
+
 def signal_process(pid: int, number: signal.Signals) -> None:
     """Send a signal; a process that has just ended is no error."""
     with contextlib.suppress(ProcessLookupError):

@@ -7,6 +7,7 @@ One file for each place that something is deployed to, and one for each tool's n
 - `webapp.lock`: the demo web app and the supervisor of its node.
 - `dev.lock`: all of these, and what the tests and checks need.
 - `bench.lock`: what `make bench` needs besides.
+- `matrix.lock`: what `make matrix` needs besides; it goes into folders of its own, never into .venv.
 - `build.lock`: what builds the project itself.
 
 Each pin carries the hashes of all its files on the index, for every Python that the project supports. A
@@ -47,6 +48,7 @@ def requirements() -> dict[str, tuple[str, ...]]:
         "balancer.lock": daemon + extra["node"],
         "webapp.lock": extra["webapp"] + extra["node"],
         "bench.lock": extra["bench"],
+        "matrix.lock": extra["matrix"],
         "build.lock": tuple(build),
     }
 

@@ -58,6 +58,12 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
         "make demo DEMO=local",
         "make test",
     ),
+    "fetches a package of another release; `make matrix` does, in CI too": (
+        "make haproxy VERSION=3.4",
+        "make serf VERSION=0.10.1",
+        'PATH="$PWD/.programs/haproxy-3.4/bin:$PATH" make demo DEMO=local',
+        'PATH="$PWD/.programs/haproxy-3.4/bin:$PATH" make test T=tests/contract',
+    ),
     "takes most of an hour; tests/integration/test_bench.py runs each of its parts once": ("make bench",),
     "takes half an hour; tests/faults/test_soak.py runs a short one": ("make soak MINUTES=30",),
     "needs a container engine; tests/e2e does the same with one": (

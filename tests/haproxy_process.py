@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.loopback import free_address, free_port
+from tests.versions import require_haproxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,9 +97,13 @@ class HAProxyProcess:
     def _answers(self) -> bool:
         # The master executes itself anew once its worker runs: a connection that it accepted before is reset.
         try:
-            return "worker" in self.ask("show proc", self.master_socket) and "Pid" in self.ask("show info")
+            info = self.ask("show info") if "worker" in self.ask("show proc", self.master_socket) else ""
         except OSError:
             return False
+        if "Pid" not in info:
+            return False
+        require_haproxy(info)
+        return True
 
     def ask(self, line: str, path: Path | None = None) -> str:
         """Ask the runtime socket (or the one at `path`) one line and return the answer."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 import msgpack
 
 from tests.loopback import GOSSIP_PORT, RPC_PORT
+from tests.versions import require_serf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +126,7 @@ class SerfAgent:
             if time.monotonic() > deadline:
                 raise AgentFailed(f"{self.name}: no answer from the RPC after {timeout} s\n{self.log}")
             time.sleep(POLL_S)
+        require_serf(self.pid)
 
     def leave(self) -> int:
         """Leave the cluster in order (SIGINT), wait for the end and return the exit status."""

@@ -119,6 +119,10 @@ class ContainerStage:
         except ClusterError as error:
             raise HAProxyUnreadableError(str(error)) from error
 
+    def executables(self) -> Sequence[str]:
+        """None: they lie in the images."""
+        return ()
+
     async def problems(self, most: int) -> Sequence[Line]:
         """The last warnings and errors of all programs, as the collector has them."""
         lines = (parse_collected(line) for line in await self.collected())

@@ -111,6 +111,10 @@ class LocalStage:
             raise HAProxyUnreadableError(f"{self._balancer.master_socket}: not there yet")
         return await read_master(self._balancer.master_socket)
 
+    def executables(self) -> Sequence[str]:
+        """The program files that the nodes' processes run now."""
+        return sorted(map(str, self._cluster.executables()))
+
     async def problems(self, most: int) -> Sequence[Line]:
         """The last warnings and errors of all programs."""
         return [line for line in Follower(self._cluster.directory).new_lines() if is_problem(line)][-most:]

@@ -13,7 +13,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compose.cluster import ClusterError
 from compose.demo.containers import CONTAINER_STEPS, ContainerStage
@@ -85,7 +85,7 @@ async def _demo(options: Options, directory: Path) -> int:
         results = await _run_steps(context, steps, display, choice)
         not_reached = [step.name for step in steps[len(results) :]]
         display.print_results(results)
-        report = report_of(choice.mode.value, results, not_reached)
+        report = report_of(choice.mode.value, results, not_reached) | await _programs(context)
         if not report["ok"]:
             display.print_problems(results, not_reached, await stage.problems(LAST_PROBLEMS), await stage.keep_logs())
         if options.report:
@@ -143,6 +143,12 @@ async def _run_steps(context: Context, steps: Sequence[Step], display: Display, 
         context.stop_load()
     # Only now are the last answers in.
     return [with_requests(result, context.samples) for result in results]
+
+
+async def _programs(context: Context) -> dict[str, Any]:
+    """What ran: HAProxy's version as rosterd sees it, and the program files of all nodes."""
+    proxy = (await context.status()).get("proxy", {})
+    return {"haproxy": proxy.get("version", ""), "executables": list(context.stage.executables())}
 
 
 async def _measure_step(step: Step, context: Context, began: float) -> StepResult:

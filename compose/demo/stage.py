@@ -73,6 +73,9 @@ class Stage(Protocol):
     async def master(self) -> Master:
         """HAProxy's master process; HAProxyUnreadableError while it does not tell."""
 
+    def executables(self) -> Sequence[str]:
+        """The program files that the nodes' processes run now; none where this machine cannot see them."""
+
     async def problems(self, most: int) -> Sequence[Line]:
         """The last warnings and errors of all programs."""
 

@@ -12,6 +12,7 @@ from rosterd.settings import ProxySettings, ServiceSettings
 from tests.certificate import Certificate
 from tests.fixtures.render.record import CASES, FOLDER, TREE
 from tests.generated_docs import GUIDE, template_with
+from tests.haproxy_process import BINARY
 from tests.markdown import Page
 
 CHAPTERS = sorted({block.anchor for block in Page(GUIDE).blocks if block.language == "diff"})
@@ -20,7 +21,7 @@ CHAPTERS = sorted({block.anchor for block in Page(GUIDE).blocks if block.languag
 @pytest.mark.parametrize("case", CASES)
 def test_haproxy_accepts_each_golden_file(case: str) -> None:
     """Golden files are what a person read, and also what HAProxy can read."""
-    command = ["haproxy", "-c", "-f", str(FOLDER / f"{case}.cfg")]
+    command = [BINARY, "-c", "-f", str(FOLDER / f"{case}.cfg")]
     result = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr
 
@@ -37,6 +38,6 @@ def test_haproxy_accepts_each_edit_that_the_guide_shows(chapter: str, tmp_path: 
     services = (ServiceSettings(name="nodes"), ServiceSettings(name="postgres", mode="tcp", bind=":5432"))
     text = render(compile_template(template_with(chapter), chapter), "s", proxy, services, ())
     (tmp_path / "haproxy.cfg").write_text(text, encoding="utf-8")
-    command = ["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")]
+    command = [BINARY, "-c", "-f", str(tmp_path / "haproxy.cfg")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (result.returncode, result.stderr) == (0, "")

@@ -64,7 +64,7 @@ class TestMirror:
         """The first address of apt's own sources, in both formats."""
         old, new = tmp_path / "sources.list", tmp_path / "debian.sources"
         old.write_text("# deb\ndeb [signed-by=/x] http://mirror.example/debian/ bookworm main\n")
-        new.write_text("Types: deb\n# http://old.example/debian\nURIs: https://other.example/debian\n")
+        new.write_text("Types: deb\nURIs: https://other.example/debian\nSuites: trixie\nComponents: main\n")
         assert debian_mirror([old, new]) == "http://mirror.example/debian"
         assert debian_mirror([new, old]) == "https://other.example/debian"
 
