@@ -542,9 +542,10 @@ class Balancer:
 
     def wait_content(self) -> None:
         """Wait until HAProxy runs what the daemon wants, and its file says so."""
-        self.until(self._is_content, "HAProxy and its file to be level")
+        self.until(self.is_content, "HAProxy and its file to be level")
 
-    def _is_content(self) -> bool:
+    def is_content(self) -> bool:
+        """True if HAProxy runs what the daemon wants, and its file says so."""
         status = self.daemon.status()
         return bool(status) and status["plan"]["action"] == "nothing" and bool(status["file"]["level"])
 

@@ -41,7 +41,8 @@ class Flow:
     pages: tuple[str, ...]
 
 
-_EXAMPLES: Final = ("web", "hosts", "canary", "blue-green", "sticky", "tls", "tcp")
+_PORTED: Final = ("database", "redis", "apiserver", "edge")
+_EXAMPLES: Final = ("web", "hosts", "canary", "blue-green", "sticky", "tls", "tcp", "cookies", "lab", *_PORTED)
 
 FLOWS: Final[Mapping[str, Flow]] = {
     "readme": Flow(Start.CLUSTER, ("README.md",)),
@@ -123,6 +124,16 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
     "needs a Redis; tests/integration/test_examples.py has a server that speaks like one": (
         "serf agent -tag role=redis -join BALANCER",
         "redis-cli -h BALANCER ping",
+    ),
+    "needs such servers; tests/integration/test_ported_templates.py has servers that speak like them": (
+        *(f"cp examples/{name}/rosterd.toml examples/{name}/haproxy.cfg.j2 /etc/rosterd/" for name in _PORTED),
+        "serf agent -tag role=database -join BALANCER",
+        "psql -h BALANCER",
+        "redis-cli -h BALANCER info replication",
+        "serf agent -tag role=control-plane -join BALANCER",
+        "curl --insecure https://BALANCER:6443/healthz",
+        "serf agent -tag role=api -join BALANCER",
+        "curl --http2 https://www.example.org",
     ),
 }
 

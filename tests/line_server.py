@@ -5,6 +5,9 @@
 | `PING` | `+PONG`; after `FAIL` `-LOADING`, as of a server that takes connections and cannot serve |
 | `WHO` | the server's address |
 | `FAIL`, `MEND` | `+OK` |
+| `WRITE` | `+OK` and the server's address; from a replica `-READONLY` and the address |
+| `info replication` | a role as Redis gives it: `role:master`, from a replica `role:slave` |
+| `PROMOTE`, `DEMOTE`, `QUIT` | `+OK`; the server starts as a master |
 | anything else | itself |
 """
 
@@ -59,6 +62,7 @@ class _Handler:
     def __init__(self, address: str) -> None:
         self._address = address
         self._fails = False
+        self._replica = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer line by line until the client ends it."""
@@ -70,15 +74,25 @@ class _Handler:
 
     def _answer(self, line: str) -> str:
         match line:
-            case "PING":
-                return "-LOADING" if self._fails else "+PONG"
-            case "WHO":
-                return self._address
             case "FAIL" | "MEND":
                 self._fails = line == "FAIL"
                 return "+OK"
+            case "PROMOTE" | "DEMOTE":
+                self._replica = line == "DEMOTE"
+                return "+OK"
+            case "info replication":
+                role = f"role:{'slave' if self._replica else 'master'}"
+                return f"${len(role)}\r\n{role}"
             case _:
-                return line
+                return self._answers().get(line, line)
+
+    def _answers(self) -> dict[str, str]:
+        return {
+            "PING": "-LOADING" if self._fails else "+PONG",
+            "WHO": self._address,
+            "WRITE": f"{'-READONLY' if self._replica else '+OK'} {self._address}",
+            "QUIT": "+OK",
+        }
 
 
 async def _main(address: str, port: int) -> None:

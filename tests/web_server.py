@@ -1,7 +1,8 @@
-"""A small web server of its own process, so that it can be killed: `python -m tests.web_server ADDRESS PORT`.
+"""A small web server of its own process, so that it can be killed: `python -m tests.web_server ADDRESS PORT [PEM]`.
 
 Each answer has the header `x-backend-ip` and, as its body, the head of the request. `/die` ends the connection without
-an answer; `/deaths` tells how often that was asked; `/wait/N` takes N seconds.
+an answer; `/deaths` tells how often that was asked; `/wait/N` takes N seconds. With a PEM file (certificate and key) it
+speaks TLS.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 from tests.loopback import free_address, free_port
@@ -31,11 +34,12 @@ class WebServer:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, address: str | None = None, port: int = 0) -> Self:
-        """Start one and return when it accepts; at a free port, unless one is given."""
+    def start(cls, address: str | None = None, port: int = 0, pem: Path | None = None) -> Self:
+        """Start one and return when it accepts; at a free port, unless one is given. A PEM file makes it speak TLS."""
         address = address or free_address()
         port = port or free_port(address)
-        process = subprocess.Popen([sys.executable, "-m", cls.program, address, str(port)])
+        arguments = [address, str(port), *([] if pem is None else [str(pem)])]
+        process = subprocess.Popen([sys.executable, "-m", cls.program, *arguments])
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             try:
@@ -83,11 +87,15 @@ class _Handler:
         return True
 
 
-async def _main(address: str, port: int) -> None:
-    server = await asyncio.start_server(_Handler(address).serve, address, port)
+async def _main(address: str, port: int, pem: str = "") -> None:
+    context = None
+    if pem:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+    server = await asyncio.start_server(_Handler(address).serve, address, port, ssl=context)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

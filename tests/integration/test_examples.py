@@ -10,57 +10,26 @@ import csv
 import http.client
 import socket
 import ssl
-import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.balancer import Balancer, WebNode
 from tests.certificate import Certificate
 from tests.line_server import LineClient, LineServer
+from tests.ported import EXAMPLES, placed, port_here, settings_of
 
 TEST = "test_example_"
-EXAMPLES = Path(__file__).parents[2] / "examples"
-LOWEST_PORT = 1024
-ABOVE = 8000
-"""What is added to a port that needs root."""
+PORTED = frozenset({"apiserver", "cookies", "database", "edge", "lab", "redis"})
+"""What test_ported_templates.py runs."""
 
 RESYNC_S = 6.0
 """A worker waits for five seconds for the table of one before it; only then has it one to hand on."""
-
-Settings = dict[str, Any]
-
-
-def settings_of(example: str) -> Settings:
-    """Return an example's settings."""
-    return tomllib.loads((EXAMPLES / example / "rosterd.toml").read_text(encoding="utf-8"))
-
-
-def placed(settings: Settings, address: str) -> Settings:
-    """Return the settings with all binds at this address."""
-    proxy: Mapping[str, Any] = settings.get("proxy", {})
-    binds = {"http_bind": _placed(proxy["http_bind"], address)} if "http_bind" in proxy else {}
-    services = [
-        {**service, "bind": _placed(service["bind"], address)} if "bind" in service else service
-        for service in settings["services"]
-    ]
-    return {**settings, "proxy": {**proxy, **binds}, "services": services}
-
-
-def _placed(binds: str, address: str) -> str:
-    ports = [int(bind.removeprefix(":")) for bind in binds.split(",")]
-    return ",".join(f"{address}:{port_here(port)}" for port in ports)
-
-
-def port_here(port: int) -> int:
-    """The port that a test has in the place of this one."""
-    return port + ABOVE if port < LOWEST_PORT else port
 
 
 @contextmanager
@@ -84,7 +53,7 @@ def test_every_example_is_tested_and_listed() -> None:
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
     assert all((EXAMPLES / folder / name).exists() for folder in folders for name in ("rosterd.toml", "README.md"))
     tests = {name.removeprefix(TEST) for name in globals() if name.startswith(TEST)}
-    assert folders == {name.replace("_", "-") for name in tests}
+    assert folders == PORTED | {name.replace("_", "-") for name in tests}
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert all(f"| [{folder}]({folder}/README.md) |" in listed for folder in folders)
 
