@@ -46,6 +46,9 @@ _NEVER = frozenset(
 )
 _SINCE = {"cookie": (3, 0)}
 
+_DYNAMIC_COOKIE_SINCE = (2, 8)
+"""Before, a server that is added at run time gets no cookie from `cookie NAME dynamic`: its visitors lose theirs."""
+
 _DEFAULTS = {"pool-max-conn": "-1", "pool-purge-delay": "5s"}
 """Options for which a command has another default than the file: without these, HAProxy 2.6 keeps no idle connection to
 a server that was added at run time, and each request opens one."""
@@ -72,12 +75,13 @@ class _Section:
     defaults: list[str] = field(default_factory=list)
     balance: str = ""
     hash_type: str = ""
+    dynamic_cookie: bool = False
     obstacle: str = ""
     servers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     """Each server's line, and the defaults that stand above it: those below are for others."""
 
     def derived(self) -> _Section:
-        return _Section(list(self.defaults), self.balance, self.hash_type, self.obstacle)
+        return _Section(list(self.defaults), self.balance, self.hash_type, self.dynamic_cookie, self.obstacle)
 
 
 class ServerLines:
@@ -95,7 +99,7 @@ class ServerLines:
         if backend is None or found is None:
             return Addition((), "the text has no such server line")
         defaults, line = found
-        if obstacle := backend.obstacle or _balance_obstacle(backend):
+        if obstacle := backend.obstacle or _balance_obstacle(backend) or self._cookie_obstacle(backend):
             return Addition((), obstacle)
         if not _is_plain(line):
             return Addition((), "its line has quotes or escapes")
@@ -103,6 +107,11 @@ class ServerLines:
         words = list(_without_own([*defaults, *line.split()[3:]]))
         options = (*words, *_implied(words))
         return Addition(options, self._option_obstacle(options))
+
+    def _cookie_obstacle(self, backend: _Section) -> str:
+        if backend.dynamic_cookie and self._version < _DYNAMIC_COOKIE_SINCE:
+            return "this HAProxy gives no dynamic cookie to a server that is added at run time"
+        return ""
 
     def _option_obstacle(self, options: Sequence[str]) -> str:
         if len(options) > MOST_OPTIONS:
@@ -207,6 +216,8 @@ def _take(section: _Section, words: list[str], line: str) -> None:
             section.obstacle = "its default-server line has quotes or escapes"
         case "balance":
             section.balance = words[1] if len(words) > 1 else ""
+        case "cookie":
+            section.dynamic_cookie = "dynamic" in words[2:]
         case "hash-type":
             section.hash_type = words[1] if len(words) > 1 else ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import re
 import socket
 import ssl
 import time
@@ -30,6 +31,9 @@ TEXT_EDIT = ("    stats uri /\n", "    stats uri /\n    stats refresh 7s\n")
 HEALTH_PORT = 8008
 COOKIES_AT_RUN_TIME = (3, 0)
 """The first HAProxy whose `add server` takes the word `cookie`."""
+
+DYNAMIC_COOKIES_AT_RUN_TIME = (2, 8)
+"""The first that is tested whose `add server` gives the server a dynamic cookie."""
 
 
 Counted = Callable[[Site, Asks, int], None]
@@ -381,6 +385,23 @@ def test_cookies_keep_a_visitor_at_one_server(tmp_path: Path, counted: Counted) 
         assert site.drift() == []
         extra = 0 if version(site) >= COOKIES_AT_RUN_TIME else joins
         assert site.reloads() - before == 2 + extra, site.reasons()
+
+
+def test_dynamic_cookies_are_given_to_a_server_that_joins(tmp_path: Path) -> None:
+    """HAProxy 2.6 gives such a server no cookie at run time, so there its joining is a reload."""
+    with Site("cookies", tmp_path) as site:
+        dynamic = "httponly dynamic\n    dynamic-cookie-key between-balancers\n"
+        text = site.source.replace("httponly\n", dynamic).replace(" cookie {{ server.name }}", "")
+        site.balancer.edit_template(text)
+        site.start()
+        before = site.reloads()
+        nodes = [site.join(WebServer.start()), site.join(WebServer.start())]
+        given = dict(visit(site, "") for _ in range(8))
+        assert given.keys() == {node.address for node in nodes}
+        for node in nodes:
+            assert re.fullmatch(r"SRV=[0-9a-f]{16}", given[node.address])
+            assert {visit(site, given[node.address]) for _ in range(4)} == {(node.address, given[node.address])}
+        assert site.reloads() - before == (0 if version(site) >= DYNAMIC_COOKIES_AT_RUN_TIME else 2)
 
 
 def version(site: Site) -> tuple[int, int]:

@@ -43,7 +43,11 @@ SUITES: Final = (
     ),
     Suite(
         "template",
-        (f"{_INTEGRATION}/test_template.py", f"{_INTEGRATION}/test_examples.py"),
+        (
+            f"{_INTEGRATION}/test_template.py",
+            f"{_INTEGRATION}/test_examples.py",
+            f"{_INTEGRATION}/test_ported_templates.py",
+        ),
         "the shipped template and the examples under load",
     ),
     DEMO,

@@ -102,6 +102,13 @@ class TestObstacles:
         """`cookie` is taken from 3.0 on."""
         assert addition("server web 10.0.0.1:80 cookie a", version="3.0.11").obstacle == ""
 
+    def test_dynamic_cookie_needs_a_haproxy_that_gives_one_at_run_time(self) -> None:
+        """HAProxy 2.6 adds such a server without a cookie and then takes the cookie from its visitors."""
+        lines = "cookie SRV insert indirect nocache dynamic", "server web 10.0.0.1:80"
+        assert "dynamic cookie" in addition(*lines, version="2.6.12").obstacle
+        assert addition(*lines, version="2.8.3").obstacle == ""
+        assert addition("cookie dynamic insert", lines[1], version="2.6.12").obstacle == ""
+
     @pytest.mark.parametrize(
         "balance", ["", "balance roundrobin", "balance leastconn", "balance first", "balance random(3)"]
     )
