@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 KEPT = frozenset(
@@ -46,17 +46,22 @@ def carried(listed: str, exists: Callable[[str], bool]) -> PipSettings:
     shown: dict[str, str] = {}
     lines = ["[global]"]
     for name, value in sorted(settings.items()):
-        words = [_inside(word, shown, exists) for word in value.split()]
-        lines.append(f"{name} =" + "".join(f"\n    {word}" for word in words if word))
+        words = [word for word in (_inside(word, shown, exists) for word in value.split()) if word]
+        # pip keeps the line break in front of a value that begins on a line of its own.
+        lines.append(f"{name} = " + "\n    ".join(words))
     return PipSettings("\n".join(lines) + "\n", shown)
 
 
 def _inside(word: str, shown: dict[str, str], exists: Callable[[str], bool]) -> str:
     """A word of a value as it is inside; empty for a local path that does not exist."""
-    path = unquote(urlsplit(word).path) if word.startswith("file://") else word
+    is_url = word.startswith("file://")
+    path = unquote(urlsplit(word).path) if is_url else word
     if not path.startswith("/"):
         return word
     if not exists(path):
         return ""
-    inside = shown.setdefault(path, str(INSIDE / f"{len(shown)}-{Path(path).name}"))
-    return f"file://{inside}" if word.startswith("file://") else inside
+    whole = PurePosixPath(path)
+    # The pages of an index link to files beside it.
+    outer = whole.parent if is_url and whole.parent != whole.parent.parent else whole
+    inside = shown.setdefault(str(outer), str(INSIDE / f"{len(shown)}-{outer.name}"))
+    return f"{'file://' if is_url else ''}{PurePosixPath(inside) / whole.relative_to(outer)}"
