@@ -1,6 +1,6 @@
 # Each target does its own set-up first; where all is in place that takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e faults browser monitoring matrix haproxy serf soak lint bench logs lock clean
+.PHONY: help setup demo test e2e faults browser monitoring matrix haproxy serf soak fresh lint bench logs lock clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # haproxy lies in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -53,6 +53,10 @@ soak: ## Break things at random under load (MINUTES=n, SOAK_SEED=n, FAULTS=..., 
 	@compose/setup bench
 	$(call attended,.venv/bin/python -m tests.soak)
 
+fresh: ## Run demo and tests in bare Debian 12, 13, testing (DISTROS="13 testing", SUITES=demo, AS=root, JOBS=n); needs root
+	@compose/setup fresh
+	@.venv/bin/python -m tests.fresh
+
 browser: ## Look at the page with a real browser, without a screen (B="-k phone" for some); installs chromium
 	@compose/setup browser
 	@.venv/bin/python -m pytest tests/page $(B)
@@ -77,6 +81,6 @@ lock: ## Solve requirements/*.lock again from setup.cfg (UPGRADE=1 for the newes
 
 clean: ## Remove what was made here, but .venv: the demo's nodes and run directories, caches, build products
 	@[ ! -x .venv/bin/python ] || { [ ! -d .run ] && [ ! -e .venv/.ready-demo ]; } || .venv/bin/python -m compose down --all
-	@rm -rf .run .programs build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .run .fresh .programs build dist daemon/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find daemon webapp compose requirements tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@[ ! -d .venv ] || echo '.venv is kept; remove it with: rm -rf .venv'

@@ -1,10 +1,13 @@
 """What compose/setup does with .venv, seen on a small tree of its own that needs no package index."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,7 +126,7 @@ def test_a_level_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     result = run(tree, "everything")
     assert (result.returncode, result.stderr) == (
         2,
-        "usage: compose/setup [demo|test|bench|e2e|faults|browser|monitoring]\n",
+        "usage: compose/setup [demo|test|bench|e2e|faults|browser|monitoring|matrix|fresh]\n",
     )
     assert not (tree / ".venv").exists()
 
@@ -140,12 +143,104 @@ def test_a_python_that_does_not_fit_is_named(tmp_path: Path) -> None:
 def test_without_apt_what_is_missing_is_named(tmp_path: Path) -> None:
     """On a system without apt-get the message says what to install by hand."""
     tree = make_tree(tmp_path / "tree")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("sh", "dirname", "readlink", "cat", "sha256sum", "flock", "id"):
-        (tools / name).symlink_to(shutil.which(name) or name)
-    result = run(tree, "demo", PATH=str(tools))
+    result = run(tree, "demo", PATH=str(tools_without_apt(tmp_path)))
     assert result.returncode == 1
     assert "serf" in result.stderr
     assert "apt-get" in result.stderr
     assert not (tree / ".venv").exists()
+
+
+def tools_without_apt(tmp_path: Path) -> Path:
+    """A folder with the few programs that set-up itself needs."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "dirname", "readlink", "cat", "sha256sum", "flock", "id", "mktemp", "rm"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    return tools
+
+
+def test_python_that_lacks_only_venv_is_said_to_lack_only_venv(tmp_path: Path) -> None:
+    """Debian packs venv apart: a fitting Python is not called missing."""
+    tree = make_tree(tmp_path / "tree")
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    result = run(tree, "demo", PATH=str(tools_without_apt(tmp_path)), PYTHON=str(python))
+    assert result.returncode == 1
+    assert f"python{sys.version_info[0]}.{sys.version_info[1]}-venv" in result.stderr
+    assert "python3-venv" not in result.stderr
+
+
+def test_what_pip_warns_of_is_printed_only_where_something_fails(tmp_path: Path) -> None:
+    """A set-up that succeeds prints its own lines; one that fails prints all that pip printed too."""
+    tree = make_tree(tmp_path / "tree")
+    wheel = make_wheel(tmp_path / "wheels")
+    links = f"/no/such/folder {wheel.parent}"
+    lock = tree / "requirements" / "balancer.lock"
+    lock.write_text(f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
+    refused = run(tree, "demo", PIP_FIND_LINKS=links)
+    assert refused.returncode == 1
+    assert "/no/such/folder" in refused.stderr
+    lock.write_text(f"tiny==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    accepted = run(tree, "demo", PIP_FIND_LINKS=links)
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    assert all(line.startswith("setup: ") for line in accepted.stdout.splitlines())
+
+
+def make_wheel(folder: Path) -> Path:
+    """A wheel that holds nothing but its metadata."""
+    folder.mkdir()
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("tiny-1.0.dist-info/RECORD", "")
+    return wheel
+
+
+@pytest.fixture
+def other_users_venv() -> Iterator[tuple[Path, list[str]]]:
+    """A tree with a .venv that this user cannot replace, and the words that make a command run as this user."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        tree = make_tree(Path(folder) / "tree")
+        locked = tree / ".venv" / "lib"
+        locked.mkdir(parents=True)
+        (locked / "a file").touch()
+        locked.chmod(0o555)
+        as_user: list[str] = []
+        if os.geteuid() == 0:
+            for path in (tree, *tree.rglob("*")):
+                if locked not in (path, path.parent):
+                    os.chown(path, 65534, 65534)
+            as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        yield tree, as_user
+        locked.chmod(0o755)
+
+
+def test_venv_of_another_user_is_named_with_a_remedy(other_users_venv: tuple[Path, list[str]]) -> None:
+    """One line, before anything is removed."""
+    tree, as_user = other_users_venv
+    result = subprocess.run(
+        [*as_user, str(tree / "compose" / "setup"), "demo"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"remove it first: sudo rm -rf '{tree}/.venv'" in result.stderr
+    assert (tree / ".venv" / "lib" / "a file").exists()
+
+
+def test_tree_that_cannot_be_written_is_named(other_users_venv: tuple[Path, list[str]]) -> None:
+    """Where not even the folder may be changed, no .venv is begun."""
+    tree, as_user = other_users_venv
+    if as_user:
+        os.chown(tree, 0, 0)
+    tree.chmod(0o555)
+    result = subprocess.run(
+        [*as_user, str(tree / "compose" / "setup"), "demo"], capture_output=True, text=True, check=False, timeout=60
+    )
+    tree.chmod(0o755)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"{tree}: " in result.stderr
+    assert "cannot write there" in result.stderr
