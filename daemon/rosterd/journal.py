@@ -137,6 +137,7 @@ class Journal:
             pid=applied.proof.worker_pid,
             old_workers=applied.proof.old_workers,
             warnings=list(applied.warnings),
+            kept_down=applied.kept_down,
             check_s=round(applied.check_s, 4),
             install_s=round(applied.install_s, 4),
             reload_s=round(applied.reload_s, 4),

@@ -15,3 +15,6 @@ SETTINGS_FILE = ETC / "rosterd.toml"
 
 SETTINGS_VARIABLE = "ROSTERD_SETTINGS"
 """Names the settings file, for commands; the one variable of ours that is no key."""
+
+SERVER_STATE_SUFFIX = ".server-state"
+"""What the name of HAProxy's server state file has behind that of its configuration file."""

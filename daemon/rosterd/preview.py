@@ -28,6 +28,7 @@ from rosterd.model import Address, AdminState, Backend, Desired, MemberRecord, N
 from rosterd.plan import Means, compare
 from rosterd.policy import Lines, View, answers_in, decide, inherited_lines
 from rosterd.proxy.reload import check as check_configuration
+from rosterd.proxy.server_state import reads_server_state
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
 from rosterd.render import render as configuration_of
@@ -51,6 +52,11 @@ def check(settings_file: Path | None) -> int:
             timeout_s = loaded.proxy.check_timeout_s
             found = asyncio.run(check_configuration(loaded.proxy.binary, path, timeout_s, shown_as=shown_as))
             warnings += [warning for warning in found if warning not in warnings]
+    if not reads_server_state(_text(blueprint, ()), str(loaded.proxy.server_state_file)):
+        warnings.append(
+            f"{loaded.proxy.template_file}: has a server-state-file or load-server-state-from-file line of its own, so "
+            "a reload forgets which servers were down: take the line out, and rosterd adds what is needed"
+        )
     for warning in warnings:
         typer.echo(f"rosterd: warning: {warning}", err=True)
     typer.echo(f"settings, template {loaded.proxy.template_file} and the configuration made from them are valid")

@@ -23,6 +23,7 @@ from jinja2 import TemplateError as JinjaError
 
 from rosterd.errors import TemplateError
 from rosterd.model import AdminState, Backend, Server
+from rosterd.proxy.server_state import with_server_state
 from rosterd.settings import CheckSettings, ProxySettings, ServiceSettings
 
 SAMPLES = (
@@ -111,6 +112,7 @@ def render(
             proxy=proxy,
             services=[_view(service, servers) for service in services],
         )
+        text = with_server_state(text, str(proxy.server_state_file))
         text.encode()  # or writing it would fail later, where nobody thinks of the template
     except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         # What an expression or macro in a template can raise; the line is in the traceback, under the template's name.

@@ -79,9 +79,20 @@ class _Section:
     obstacle: str = ""
     servers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     """Each server's line, and the defaults that stand above it: those below are for others."""
+    default_words: list[str] = field(default_factory=list)
+    """The words of all `default-server` lines, also of those that `defaults` leaves out."""
+    checked: dict[str, str] = field(default_factory=dict)
+    """The endpoint of each server that has a check of its own."""
 
     def derived(self) -> _Section:
-        return _Section(list(self.defaults), self.balance, self.hash_type, self.dynamic_cookie, self.obstacle)
+        return _Section(
+            list(self.defaults),
+            self.balance,
+            self.hash_type,
+            self.dynamic_cookie,
+            self.obstacle,
+            default_words=list(self.default_words),
+        )
 
 
 class ServerLines:
@@ -206,7 +217,39 @@ def _heading(words: Sequence[str]) -> tuple[str, str]:
     return ("" if not rest or rest[0] == "from" else rest[0]), base
 
 
+def checked_endpoints(text: str) -> Mapping[tuple[str, str], str]:
+    """The endpoints of all servers that have a check of their own, by proxy and server, those of templates included."""
+    return {
+        (proxy, server): endpoint
+        for proxy, section in _read(text).items()
+        for server, endpoint in section.checked.items()
+    }
+
+
+def _take_check(section: _Section, words: Sequence[str]) -> None:
+    match words:
+        case ["default-server", *options]:
+            section.default_words += options
+        case ["server", name, endpoint, *options] if _has_check([*section.default_words, *options]):
+            section.checked[name] = endpoint
+        case ["server-template", prefix, numbers, endpoint, *options]:
+            if _has_check([*section.default_words, *options]):
+                section.checked.update((f"{prefix}{number}", endpoint) for number in _range(numbers))
+
+
+def _has_check(words: Sequence[str]) -> bool:
+    switches = [word for word in words if word in {"check", "no-check"}]
+    return switches[-1:] == ["check"] or "agent-check" in words
+
+
+def _range(text: str) -> range:
+    """The numbers of a `server-template`: `N` is 1 to N, `LOW-HIGH` those two and what lies between."""
+    found = re.fullmatch(r"(?:(\d{1,6})-)?(\d{1,6})", text)
+    return range(int(found[1] or 1), int(found[2]) + 1) if found else range(0)
+
+
 def _take(section: _Section, words: list[str], line: str) -> None:
+    _take_check(section, words)
     match words[0]:
         case "server" if len(words) > 2:
             section.servers[words[1]] = (tuple(section.defaults), line)

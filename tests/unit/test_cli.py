@@ -172,6 +172,17 @@ class TestExitCodes:
         node.template.write_text(template.replace(right, wrong), encoding="utf-8")
         fails(node.runs("check"), 6, "server", wrong.split(maxsplit=1)[0])
 
+    def test_check_warns_of_a_template_that_has_haproxy_read_another_server_state(self, node: Node) -> None:
+        """A reload would forget which servers were down. The shipped template has no such line, and no warning."""
+        assert node.runs("check").stderr == ""
+        own = node.template.read_text(encoding="utf-8").replace(
+            "\nglobal\n", "\nglobal\n    server-state-file /dev/null\n"
+        )
+        node.template.write_text(own, encoding="utf-8")
+        result = node.runs("check")
+        assert result.exit_code == 0
+        assert f"rosterd: warning: {node.template}: has a server-state-file or " in result.stderr
+
     @pytest.mark.parametrize("command", ["members", "status", "render", "plan"])
     def test_no_daemon(self, node: Node, command: str) -> None:
         """Where one was looked for, and what to look at."""

@@ -22,6 +22,7 @@ from rosterd.errors import ConfigFileError, ProxyError, ReloadPostponed
 from rosterd.model import Running
 from rosterd.proxy.binds import try_new_binds
 from rosterd.proxy.config_file import ConfigFile
+from rosterd.proxy.kept_health import kept_health
 from rosterd.proxy.reload import Master, ReloadProof, check
 
 log = structlog.get_logger(__name__)
@@ -37,13 +38,14 @@ class Checker:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A text that HAProxy runs now, and the seconds that each step took."""
+    """A text that HAProxy runs now, the seconds that each step took, and the number of servers that were kept down."""
 
     proof: ReloadProof
     warnings: tuple[str, ...]
     check_s: float
     install_s: float
     reload_s: float
+    kept_down: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +105,14 @@ class Applier:
         followed = await self.follow(text)
         started = self._clock()
         try:
-            proof = await self._master.reload(processes)
+            async with kept_health(self._master, self._file, processes, text) as kept_down:
+                proof = await self._master.reload(processes)
         except ProxyError as failure:
             self._restore(before, failure)
             raise
         reload_s = self._clock() - started
         warnings = tuple(dict.fromkeys((*followed.warnings, *proof.warnings)))  # both often say the same
-        return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s)
+        return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s, kept_down)
 
     def _try_new_binds(self, text: str) -> None:
         """Where it is not known what HAProxy runs, its own ports would look taken: then nothing is tried."""

@@ -13,7 +13,7 @@ Sources: HAProxy's management guide, "Unix Socket commands" and "Master CLI", 2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -111,6 +111,17 @@ _STATE_COLUMNS = (
     "srv_check_state",
 )
 
+_HEALTH_COLUMNS = (
+    *_STATE_COLUMNS,
+    "srv_time_since_last_change",
+    "srv_check_status",
+    "srv_agent_state",
+    "srv_fqdn",
+)
+
+# Values of srv_check_status as long as no check has ended: unknown, initializing, started.
+_NOT_CHECKED_YET = frozenset({0, 1, 2})
+
 # Bits of srv_admin_state. 0x04 says that the file had the server disabled, and stays when somebody enables it: only
 # the bits here keep it out. Forced, inherited from a tracked server, and for want of an address; forced, inherited.
 _MAINT_BITS = 0x01 | 0x02 | 0x20
@@ -127,23 +138,70 @@ _CHECK_UNKNOWN = 0
 _UP_STATES = frozenset({1, 2})
 
 
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """The health of one server that has a check of its own, in the words of `show servers state`.
+
+    `address` and `host_name` are "-" where the server has none; `age_s` is the time since its health changed.
+    """
+
+    backend: str
+    server: str
+    address: str
+    host_name: str
+    port: str
+    age_s: int
+    up: bool
+    in_maintenance: bool
+    never_checked: bool
+    weight: int
+
+
 def parse_servers_state(text: str) -> Mapping[str, Mapping[str, RunningServer]]:
     """The answer to `show servers state`, by backend and then by server. Backends without servers are not in it."""
+    backends: dict[str, dict[str, RunningServer]] = {}
+    for row in state_rows(text, _STATE_COLUMNS):
+        backends.setdefault(row["be_name"], {})[row["srv_name"]] = _server(row)
+    return backends
+
+
+def state_rows(text: str, columns: Iterable[str]) -> Iterator[Mapping[str, str]]:
+    """The rows of an answer to `show servers state`, by column; the answer must have at least these columns."""
     _check_ending(SHOW_SERVERS, text)
     lines = [line for line in text.splitlines() if line]
     if len(lines) < 2 or lines[0] != _STATE_FORMAT or not lines[1].startswith("# "):
         raise _garbled(SHOW_SERVERS, "\n".join(lines[:2]))
     header = lines[1][2:].split(" ")
-    if not set(_STATE_COLUMNS) <= set(header):
+    if not set(columns) <= set(header):
         raise _garbled(SHOW_SERVERS, lines[1])
-    backends: dict[str, dict[str, RunningServer]] = {}
     for line in lines[2:]:
         words = line.split(" ")
         if len(words) != len(header):
             raise _garbled(SHOW_SERVERS, line)
-        row = dict(zip(header, words, strict=True))
-        backends.setdefault(row["be_name"], {})[row["srv_name"]] = _server(row)
-    return backends
+        yield dict(zip(header, words, strict=True))
+
+
+def health_rows(text: str) -> Iterator[HealthRow]:
+    """What an answer to `show servers state` says of the health of each server that has a check of its own."""
+    for row in state_rows(text, _HEALTH_COLUMNS):
+        has_check = _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_CONFIGURED
+        if has_check or _number(SHOW_SERVERS, row["srv_agent_state"]):
+            yield _health(row)
+
+
+def _health(row: Mapping[str, str]) -> HealthRow:
+    return HealthRow(
+        backend=row["be_name"],
+        server=row["srv_name"],
+        address=row["srv_addr"],
+        host_name=row["srv_fqdn"],
+        port=row["srv_port"],
+        age_s=_number(SHOW_SERVERS, row["srv_time_since_last_change"]),
+        up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
+        in_maintenance=bool(_number(SHOW_SERVERS, row["srv_admin_state"]) & _MAINT_BITS),
+        never_checked=_number(SHOW_SERVERS, row["srv_check_status"]) in _NOT_CHECKED_YET,
+        weight=_number(SHOW_SERVERS, row["srv_uweight"]),
+    )
 
 
 def _server(row: Mapping[str, str]) -> RunningServer:
@@ -319,6 +377,8 @@ _SUMMARIES = (
     "Loading failure!",
     "[haproxy.main()] Some protocols failed to start their listeners! Exiting.",
     "Former worker",
+    # 2.6 warns of it and newer versions do not: a start without it is as right as one with it.
+    "config: Can't open global server state file",
 )
 
 

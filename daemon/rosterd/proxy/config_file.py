@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rosterd.errors import ConfigFileError
+from rosterd.places import SERVER_STATE_SUFFIX
+from rosterd.proxy.server_state import NO_HEALTH
 
 _DEFAULT_MODE = 0o640
 
@@ -51,6 +53,8 @@ class ConfigFile:
         self._text: str | None = None
         self._seen: tuple[int, ...] | None = None
         self.path = path
+        self.server_state = self._target.with_name(f"{self._target.name}{SERVER_STATE_SUFFIX}")
+        """The server state file beside it, by which a reload keeps what HAProxy knows of health."""
 
     def read(self) -> str | None:
         """The text that HAProxy would start from; None when there is no file.
@@ -72,6 +76,10 @@ class ConfigFile:
             is_cut_short = self._pending.exists()
         if is_cut_short:
             self.install(self._pending)
+        # A daemon that was killed in the middle of a reload has left health that HAProxy's next start must not read. A
+        # disk that takes nothing keeps no daemon from starting: HAProxy has the servers checked at any rate.
+        with contextlib.suppress(ConfigFileError):
+            self.write_server_state(NO_HEALTH)
         for target, prefix in ((self._target, self._candidate_prefix), (self._good, self._good_prefix)):
             with _told(target.parent):
                 leftovers = list(target.parent.glob(f"{prefix}*"))
@@ -110,6 +118,21 @@ class ConfigFile:
             self.install(candidate)
         finally:
             self.discard(candidate)
+
+    def write_server_state(self, content: str) -> None:
+        """Make this the server state file's content in one step, with the mode and owner of the configuration file.
+
+        It is for the next moment only, so nothing is flushed to the disk.
+        """
+        if _read(self.server_state) == content:
+            return
+        beside = self.server_state.with_name(f".{self.server_state.name}.new")
+        with _told(self.server_state):
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode())
+                _take_mode_and_owner(file.fileno(), self._target)
+            beside.replace(self.server_state)
 
     def mark_good(self, text: str) -> None:
         """Keep `text` as what HAProxy was proven to run."""

@@ -24,7 +24,7 @@ from typing import BinaryIO
 from rosterd.errors import ConfigRefused, ProxyBinaryError, ProxyGarbled, ProxyUnreachable, ReloadFailed
 from rosterd.model import Running
 from rosterd.proxy import commands
-from rosterd.proxy.commands import Outcome, Processes, ReloadAnswer
+from rosterd.proxy.commands import Outcome, Processes, ReloadAnswer, Worker
 from rosterd.proxy.socket import HAProxySocket
 
 _LONGEST_OUTPUT = 1024 * 1024
@@ -135,6 +135,10 @@ class Master:
         if not workers:
             raise ProxyUnreachable(f"HAProxy's master at {self.socket.path} has no worker")
         return commands.parse_observation(await self.socket.ask(commands.by_master(commands.OBSERVE, workers[0].pid)))
+
+    async def servers_state(self, worker: Worker) -> str:
+        """What a worker answers to `show servers state`. Raises `ProxyUnreachable`."""
+        return await self.socket.ask(commands.by_master(commands.SHOW_SERVERS, worker.pid))
 
     async def reload(self, before: Processes) -> ReloadProof:
         """Have HAProxy load its file in a new worker, and prove that it did; `before` is how it stood just now.

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from rosterd.places import ETC, RUN, STATE
+from rosterd.places import ETC, RUN, SERVER_STATE_SUFFIX, STATE
 from rosterd.settings.values import (
     Endpoint,
     FilePath,
@@ -151,6 +151,12 @@ class ProxySettings(_Section):
     check_timeout_s: PositiveSeconds = Field(20.0, description="Deadline of `haproxy -c`")
     reload_timeout_s: PositiveSeconds = Field(20.0, description="Deadline of a reload and its proof")
     observe_interval_s: PositiveSeconds = Field(1.0, description="How often it is read what HAProxy really runs")
+
+    @property
+    def server_state_file(self) -> Path:
+        """The file from which HAProxy takes the health of its servers at a reload, beside the configuration file."""
+        target = self.config_file.resolve()  # where a link leads: that is where the daemon may write
+        return target.with_name(f"{target.name}{SERVER_STATE_SUFFIX}")
 
 
 class ReloadSettings(_Section):

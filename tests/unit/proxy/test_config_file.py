@@ -10,6 +10,7 @@ import pytest
 
 from rosterd.errors import ConfigFileError
 from rosterd.proxy.config_file import ConfigFile
+from rosterd.settings import ProxySettings
 
 
 @pytest.fixture
@@ -119,8 +120,39 @@ def test_leftovers_of_a_crash_are_removed(file: ConfigFile) -> None:
     file.write_candidate("half-way\n")
     (file.path.parent / "other.cfg").touch()
     file.recover()
-    assert names(file) == ["haproxy.cfg", "other.cfg"]
+    assert names(file) == ["haproxy.cfg", "haproxy.cfg.server-state", "other.cfg"]
     assert file.read() == "old\n"
+
+
+def test_health_that_a_crash_left_is_emptied(file: ConfigFile) -> None:
+    """HAProxy's next start must not read it; with the file there, HAProxy 2.6 has nothing to warn of."""
+    file.write("text\n")
+    file.path.chmod(0o604)
+    file.write_server_state("1\nold health\n")
+    file.recover()
+    assert file.server_state.read_text() == "1\n"
+    assert file.server_state.stat().st_mode & 0o7777 == 0o604
+    seen = file.server_state.stat()
+    file.recover()
+    assert file.server_state.stat() == seen
+
+
+def test_the_server_state_lies_beside_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    """That is where the daemon may write; the settings name the same place to HAProxy."""
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "haproxy.cfg"
+    link.symlink_to(tmp_path / "real" / "h.cfg")
+    file = ConfigFile(link, tmp_path)
+    assert file.server_state == tmp_path / "real" / "h.cfg.server-state"
+    assert ProxySettings(config_file=link).server_state_file == file.server_state
+
+
+def test_a_server_state_that_cannot_be_written_keeps_nothing_from_starting(file: ConfigFile) -> None:
+    """A start writes nothing else where all is level; a write for a reload names the path."""
+    file.server_state.mkdir()
+    file.recover()
+    with pytest.raises(ConfigFileError, match="server-state: it is a directory"):
+        file.write_server_state("1\n")
 
 
 def test_a_copy_in_place_that_was_cut_short_is_completed(file: ConfigFile) -> None:
@@ -129,7 +161,7 @@ def test_a_copy_in_place_that_was_cut_short_is_completed(file: ConfigFile) -> No
     file.path.with_name(".haproxy.cfg.pending").write_text("new text, whole\n", encoding="utf-8")
     file.recover()
     assert file.read() == "new text, whole\n"
-    assert names(file) == ["haproxy.cfg"]
+    assert names(file) == ["haproxy.cfg", "haproxy.cfg.server-state"]
 
 
 def test_a_missing_directory_is_named_with_the_remedy(tmp_path: Path) -> None:
