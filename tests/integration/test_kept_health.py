@@ -96,6 +96,16 @@ class Replica(Node):
                 writer.write(b"+PONG\r\n")
 
 
+@dataclass
+class Agent(Node):
+    """What a server says of itself to `agent-check`."""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG002
+        """Say one word."""
+        writer.write(b"down\n" if self.is_ill else b"up 50%\n")
+        await writer.drain()
+
+
 @asynccontextmanager
 async def serving(*nodes: Node) -> AsyncIterator[None]:
     """Run these servers meanwhile."""
@@ -396,6 +406,27 @@ async def test_servers_of_the_template_are_kept_down_too(proxy: Proxy) -> None:
         assert (await proxy.reload(node.line(1))).kept_down == 1
         assert not (await proxy.server(1, "own")).up
         assert not (await proxy.server(2, "own")).up
+
+
+async def test_a_server_that_its_agent_has_down_stays_down_until_the_agent_says_up(proxy: Proxy) -> None:
+    """Also while its check passes. The percentage is then one of the configured weight, which no row changes."""
+    node, well = Node(), Node()
+    agent = Agent(node.address, is_ill=True)
+    agent.port = free_port(agent.address)
+    async with serving(node, well, agent):
+        # The second server has no agent: one that cannot be asked changes nothing.
+        proxy.replaced("default-server check inter", f"default-server agent-check agent-port {agent.port} check inter")
+        lines = (node.line(1), well.line(2))
+        proxy.start(*lines)
+        await proxy.until(1, up=False)
+        node.requests = 0
+        async with proxy.flow():
+            assert (await proxy.reload(*lines)).kept_down == 1
+            await asyncio.sleep(3 * SLOW_S)
+        assert node.requests == 0
+        agent.is_ill = False
+        await proxy.until(1, up=True)
+        assert (await proxy.server(1)).weight == 50
 
 
 async def test_health_is_kept_by_way_of_a_worker_in_between(proxy: Proxy) -> None:
