@@ -40,7 +40,8 @@ def test_the_file_is_whole_whenever_its_writer_is_killed(tmp_path: Path) -> None
         assert file.read() in _TEXTS
         assert file.read_good() in _TEXTS
     file.recover()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["haproxy.cfg", "haproxy.cfg.good", "haproxy.cfg.server-state"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["haproxy.cfg", "haproxy.cfg.good", "haproxy.cfg.server-state"]
 
 
 def _write_until_killed(directory: Path, seconds: float) -> None:

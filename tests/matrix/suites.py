@@ -33,6 +33,8 @@ SUITES: Final = (
         "reload",
         (
             f"{_INTEGRATION}/test_reload.py",
+            f"{_INTEGRATION}/test_kept_health.py",
+            f"{_INTEGRATION}/test_daemon_health.py",
             f"{_INTEGRATION}/test_daemon_edits.py",
             f"{_INTEGRATION}/test_daemon_healing.py",
             f"{_INTEGRATION}/test_daemon_restraint.py",
