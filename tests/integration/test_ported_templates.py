@@ -40,14 +40,13 @@ Counted = Callable[[Site, Asks, int], None]
 
 
 @pytest.fixture
-def counted(record_property: Callable[[str, object], None]) -> Counted:
+def counted(request: pytest.FixtureRequest) -> Counted:
     """Puts the figures of a test into its report (`--junitxml`): requests, failed ones, reloads, differences."""
 
     def record(site: Site, asks: Asks, reloads_before: int) -> None:
-        record_property("requests", len(asks.made))
-        record_property("failed", len(asks.failed))
-        record_property("reloads", site.reloads() - reloads_before)
-        record_property("drift", len(site.drift()))
+        properties: list[tuple[str, object]] = request.node.user_properties
+        properties += [("requests", len(asks.made)), ("failed", len(asks.failed))]
+        properties += [("reloads", site.reloads() - reloads_before), ("drift", len(site.drift()))]
 
     return record
 
