@@ -439,7 +439,7 @@ def test_lab(tmp_path: Path, counted: Counted) -> None:
         assert site.drift() == []
 
 
-def test_lab_without_retries_loses_requests_until_the_check_fails(tmp_path: Path) -> None:
+def test_lab_without_retries_loses_requests_until_the_check_fails(tmp_path: Path, counted: Counted) -> None:
     """The old file's behaviour: each request to the dead server fails, until three checks have failed."""
     with Site("lab", tmp_path) as site:
         assert site.source.count(RETRIES) == 1
@@ -447,12 +447,14 @@ def test_lab_without_retries_loses_requests_until_the_check_fails(tmp_path: Path
         site.start()
         site.join(WebServer.start())
         victim = site.join(WebServer.start())
+        before = site.reloads()
         with site.asked(partial(get, site)) as asks:
             begin = time.monotonic()
             victim.server.kill()
             site.balancer.until(lambda: not site.balancer.daemon.server(victim.name)["up"], "the check to fail", 30)
             end = time.monotonic()
             site.crash(victim)
+        counted(site, asks, before)
         assert asks.failed != ()
         assert asks.failed_outside([(begin - 1.0, end + 1.0)]) == []
 
