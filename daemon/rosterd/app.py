@@ -50,7 +50,7 @@ from rosterd.serf.seeds import SeedKeeper
 from rosterd.settings import ProxySettings, Settings, load
 from rosterd.sources import Sources
 from rosterd.trace import traces
-from rosterd.watch import watched
+from rosterd.watch import Watcher
 
 log = structlog.get_logger(__name__)
 
@@ -73,15 +73,17 @@ async def run(settings_file: Path | None) -> None:
     file = ConfigFile(settings.proxy.config_file, settings.proxy.state_dir)
     notifier = Notifier(os.environ, os.getpid(), time.monotonic)
     journal = Journal(traces(process), Metrics(), time.monotonic)
-    controller = _controller(settings, sources, file, notifier, journal)
+    watcher = Watcher()
+    edits = Edits(_drafts(settings, sources), sources, watcher.follow)
+    controller = _controller(settings, edits, file, notifier, journal)
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, controller))
         insight = Insight(controller.report, history, journal.metrics, *_on_demand(settings.proxy, stack))
         await stack.enter_async_context(serving(settings.admin.listen, insight))
         file.recover()  # only now: what lies beside the file could be a running daemon's, but its address was free
-        stack.enter_context(watched(sources.watched, lambda _: controller.files_edited()))
-        controller.files_edited()  # the first turn reports a broken template that the last good one stands in for
+        stack.enter_context(watcher.watching(controller.file_changed))
+        controller.look_at_files()  # the first turn reports a broken template that the last good one stands in for
         gc.freeze()  # what the imports made stays; looking through it again and again would be most of a collection
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
@@ -108,20 +110,17 @@ def _on_demand(
     return traffic.latest, old_workers.latest
 
 
-def _controller(
-    settings: Settings, sources: Sources, file: ConfigFile, notifier: Notifier, journal: Journal
-) -> Controller:
+def _controller(settings: Settings, edits: Edits, file: ConfigFile, notifier: Notifier, journal: Journal) -> Controller:
     proxy = settings.proxy
     master = Master(HAProxySocket(proxy.master_socket, proxy.answer_timeout_s), proxy.reload_timeout_s)
     clock = time.monotonic
     applier = Applier(file, Checker(proxy.binary, proxy.check_timeout_s), master, clock)
-    drafts = _drafts(settings, sources)
     return Controller(
-        edits=Edits(drafts, sources),
+        edits=edits,
         runtime=HAProxySocket(proxy.runtime_socket, proxy.answer_timeout_s),
         notifier=notifier,
         actuator=Actuator(
-            drafts=drafts,
+            drafts=edits.drafts,
             file=file,
             applier=applier,
             clock=clock,

@@ -49,12 +49,16 @@ class Drafts:
         self.rejected: Blueprint | None = None
         self._edit_error = ""
         self._draft_error = ""
+        self._earlier_error = ""
         self._shelved_until: float | None = None
 
     @property
     def error(self) -> str:
-        """Why the newest edit is not in force; empty when it is, or was not tried yet."""
-        return self._edit_error or self._draft_error
+        """Why the newest edit is not in force; empty when it is.
+
+        While an edit that follows a broken one is on trial, the error is still that of the broken one.
+        """
+        return self._edit_error or self._draft_error or self._earlier_error
 
     @property
     def newest(self) -> Blueprint:
@@ -83,22 +87,25 @@ class Drafts:
     def propose(self, blueprint: Blueprint) -> None:
         """Take an edit as the new draft; going back to the good one ends the draft."""
         self.rejected = None  # a later edit that goes back to it is an edit, and is told again why it is refused
+        is_good = blueprint == self.good
+        self._earlier_error = "" if is_good else self.error
         self._edit_error = self._draft_error = ""
         self._shelved_until = None
-        self.draft = None if blueprint == self.good else blueprint
+        self.draft = None if is_good else blueprint
 
     def prove(self, blueprint: Blueprint) -> None:
         """HAProxy runs it."""
         self.good = blueprint
         if self.draft == blueprint:
             self.draft = None
-            self._draft_error = ""
+            self._draft_error = self._earlier_error = ""
             self._shelved_until = None
 
     def refuse(self, error: str) -> None:
         """An edit that does not even make a draft."""
         self.rejected = None  # what was rejected before it is not the newest edit any more
         self._edit_error = error
+        self._earlier_error = ""
 
     def confirm(self, blueprint: Blueprint) -> None:
         """The files say what was read before: a mistake made meanwhile was taken back."""
@@ -106,7 +113,7 @@ class Drafts:
         if blueprint != self.rejected:
             self.rejected = None  # that edit was taken back; should it be made again, it is told again
         if self.draft is None and blueprint == self.good:
-            self._draft_error = ""
+            self._draft_error = self._earlier_error = ""
 
     def retry(self) -> None:
         """Forget what failed before: what it needs may be there now."""
@@ -117,6 +124,7 @@ class Drafts:
         """HAProxy refuses it; without a good one it stays, since there is nothing better."""
         self.rejected = blueprint
         self._draft_error = error
+        self._earlier_error = ""
         if self.is_on_trial(blueprint):
             self.draft = None
             self._shelved_until = None
@@ -130,6 +138,7 @@ class Drafts:
         if self.is_on_trial(blueprint):
             self._shelved_until = until
             self._draft_error = error
+            self._earlier_error = ""
 
     def _is_shelved(self, now: float) -> bool:
         return self.good is not None and self._shelved_until is not None and now < self._shelved_until

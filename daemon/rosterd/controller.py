@@ -17,6 +17,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -48,6 +49,7 @@ from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
 from rosterd.report import Report
 from rosterd.runtime import RuntimeHand
+from rosterd.settling import FileChange
 from rosterd.trace import Word
 
 log = structlog.get_logger(__name__)
@@ -132,9 +134,14 @@ class Controller:
         """Take the addresses of this machine; they count from the next turn on."""
         self._observed.machine = addresses
 
-    def files_edited(self) -> None:
-        """Read settings and template again in the next turn."""
-        self._edits.read_again()
+    def file_changed(self, path: Path, change: FileChange) -> None:
+        """Note what happened to a file of the settings or the template; it is read once it is whole."""
+        self._edits.note(path, change, self._clock())
+        self.wake("file")
+
+    def look_at_files(self) -> None:
+        """Read settings and template again, once they have stood still for a moment."""
+        self._edits.look_again(self._clock())
         self.wake("file")
 
     def reread(self) -> None:
@@ -217,6 +224,7 @@ class Controller:
                     self._observed.running = None
                     self._actuator.hold_off()
                     await asyncio.wait({stopped}, timeout=AFTER_BUG_S)
+                self._edits.note_verdict(self._clock())
                 self._notifier.status(self._in_a_line())
                 self._turn_since = None
                 await self._sleep()
@@ -261,15 +269,15 @@ class Controller:
         review_at = decision.review_at if decision else None
         stale_at = self._observed.stale_at(self._drafts.good_or_only.settings.policy.stale_limit_s)
         later = (time for time in (review_at, self._drafts.retry_at, stale_at) if time is not None and time > now)
-        due = (time for time in (self._observer.due_at, self._actuator.due_at) if time is not None)
+        owners = (self._observer, self._actuator, self._edits)
+        due = (owner.due_at for owner in owners if owner.due_at is not None)
         return max(0.0, min((*due, *later)) - now)
 
     async def _turn(self) -> None:
         self._wake.clear()
         self._journal.turn()
         if self._clock() >= self._observer.due_at:
-            if self._edits.notice():
-                self._journal.begin("file")
+            self._edits.notice(self._clock())
             await self._look()
         self._take_edits()
         now = self._clock()
@@ -298,16 +306,17 @@ class Controller:
         await self._act(outcome, proven)
 
     def _take_edits(self) -> None:
-        """Read what was edited, or what somebody asks to be read again."""
+        """Read what was edited, or what the operator asks to be read again."""
         if self._rereads:
             self._rereads = False
             if self._complete:
                 self._notifier.reloading()
-            self._edits.read_anyway()
+            self._edits.read_anyway(self._clock())
             self._actuator.take_draft()
-        if self._edits.take():
+        if self._edits.take(self._clock()):
+            self._journal.begin("file")
             self._actuator.take_draft()
-        if self._complete:
+        if self._complete and not self._edits.are_under_way:
             self._notifier.ready()
 
     # --- look -----------------------------------------------------------------------------------------------------

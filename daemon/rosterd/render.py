@@ -11,17 +11,18 @@ Pure: a template compiled once, and `render`, a function of what should be serve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
-from types import TracebackType
+from types import CodeType, TracebackType
 
-from jinja2 import Environment, StrictUndefined, TemplateSyntaxError
+from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateSyntaxError
 from jinja2 import Template as CompiledTemplate
 from jinja2 import TemplateError as JinjaError
 
 from rosterd.errors import TemplateError
+from rosterd.includes import references
 from rosterd.model import AdminState, Backend, Server
 from rosterd.proxy.server_state import with_server_state
 from rosterd.settings import CheckSettings, ProxySettings, ServiceSettings
@@ -40,12 +41,30 @@ _IN_TEMPLATE = {"ProxySettings": "proxy", "ServiceView": "service", "CheckSettin
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A file that a template includes, by its name there. `label` is its path, which makes no difference."""
+
+    name: str
+    source: str
+    label: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
-    """A template that compiles. `label` is what an error message calls it: its path, which makes no difference."""
+    """A template that compiles. `label` is what an error message calls it: its path, which makes no difference.
+
+    `parts` are the files that it includes, with theirs: a template is the same only if all of them are.
+    """
 
     label: str = field(compare=False)
     source: str
     compiled: CompiledTemplate = field(compare=False)
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The paths of all its files."""
+        return frozenset((self.label, *(part.label for part in self.parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +81,65 @@ class ServiceView:
     servers: tuple[Server, ...]
 
 
-def compile_template(source: str, label: str) -> Template:
-    """Compile a template; TemplateError names the file and the line of a mistake."""
-    environment = Environment(  # noqa: S701  the text is no HTML; what goes in was parsed by a positive list
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
+def compile_template(
+    source: str, label: str, parts: Iterable[Part] = (), absent: Mapping[str, str] | None = None
+) -> Template:
+    """Compile a template and its parts; TemplateError names the file and the line of a mistake.
+
+    `absent` says of files that are included why they cannot be read.
+    """
+    ordered = tuple(sorted(parts, key=lambda part: part.name))
+    sources = {part.name: part for part in ordered}
+
+    def load(name: str) -> tuple[str, str, None] | None:
+        part = sources.get(name)
+        return None if part is None else (part.source, part.label, None)
+
+    environment = _environment(load)
+    code = _compile(environment, source, label)
+    for part in ordered:  # now, so that a mistake in one is found although nothing is rendered yet
+        _compile(environment, part.source, part.label)
+    for part in (Part("", source, label), *ordered):
+        _check_references(environment, part, sources.keys(), absent or {})
+    return Template(label, source, CompiledTemplate.from_code(environment, code, environment.globals), ordered)
+
+
+def included_names(source: str, label: str) -> tuple[str, ...]:
+    """The names of the files that this text includes; none where it has a mistake, which `compile_template` names."""
     try:
-        code = environment.compile(source, filename=label)
+        return tuple(reference.name for reference in references(_environment(lambda _: None), source, label))
+    except (TemplateSyntaxError, TemplateError, SyntaxError, RecursionError):
+        return ()
+
+
+def _check_references(environment: Environment, part: Part, known: Collection[str], absent: Mapping[str, str]) -> None:
+    for reference in references(environment, part.source, part.label):
+        if reference.name not in known and not reference.is_optional:
+            why = absent.get(reference.name, "is not there")
+            raise TemplateError(
+                f"{part.label}:{reference.line}: {reference.name} {why}; "
+                "it has to be in the folder of proxy.template_file"
+            )
+
+
+def _environment(load: Callable[[str], tuple[str, str, None] | None]) -> Environment:
+    """The Jinja environment of a template; `load` gives text and path of an included file by its name."""
+    return Environment(  # noqa: S701  the text is no HTML; what goes in was parsed by a positive list
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        loader=FunctionLoader(load),
+    )
+
+
+def _compile(environment: Environment, source: str, label: str) -> CodeType:
+    try:
+        return environment.compile(source, filename=label)
     except TemplateSyntaxError as error:
         raise TemplateError(f"{label}:{error.lineno}: {error.message}") from error
     except (SyntaxError, RecursionError) as error:  # nested deeper than Python can follow
         raise TemplateError(f"{label}: cannot be compiled: {error}") from error
-    return Template(label, source, CompiledTemplate.from_code(environment, code, environment.globals))
 
 
 def structure_digest(template: Template, proxy: ProxySettings, services: Iterable[ServiceSettings]) -> str:
@@ -116,8 +182,8 @@ def render(
         text.encode()  # or writing it would fail later, where nobody thinks of the template
     except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         # What an expression or macro in a template can raise; the line is in the traceback, under the template's name.
-        line = _line_of(template.label, error.__traceback__)
-        raise TemplateError(f"{template.label}:{line}: {_OBJECT.sub(_named, str(error))}") from error
+        place = _place_of(template, error.__traceback__)
+        raise TemplateError(f"{place}: {_OBJECT.sub(_named, str(error))}") from error
     return text
 
 
@@ -143,10 +209,11 @@ def _view(service: ServiceSettings, servers: Mapping[str, tuple[Server, ...]]) -
     )
 
 
-def _line_of(label: str, traceback: TracebackType | None) -> int | str:
-    line: int | str = "?"
+def _place_of(template: Template, traceback: TracebackType | None) -> str:
+    """File and line of the innermost step that one of the template's files took."""
+    label, line, labels = template.label, "?", template.labels
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == label:
-            line = traceback.tb_lineno
+        if traceback.tb_frame.f_code.co_filename in labels:
+            label, line = traceback.tb_frame.f_code.co_filename, str(traceback.tb_lineno)
         traceback = traceback.tb_next
-    return line
+    return f"{label}:{line}"

@@ -120,6 +120,7 @@ def test_a_broken_template_changes_nothing(balancer: Balancer, line: str, reason
 
     replace(balancer.template, good.replace(AFTER, AFTER + GOOD_LINE))
     balancer.until(lambda: header(balancer) == "yes", "the mended template in an answer")
+    balancer.daemon.wait_event("edit.accepted", mark)
     assert balancer.daemon.status()["blueprint"]["error"] == ""
 
 
@@ -257,6 +258,7 @@ def test_sighup_tries_a_rejected_edit_again(balancer: Balancer) -> None:
     assert balancer.daemon.process is not None
     balancer.daemon.process.send_signal(signal.SIGHUP)
     balancer.until(lambda: header(balancer) == "yes", "the edit in an answer")
+    balancer.daemon.wait_event("edit.accepted", mark)
     assert balancer.daemon.status()["blueprint"]["error"] == ""
 
 

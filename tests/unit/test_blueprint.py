@@ -173,13 +173,32 @@ class TestRejected:
         assert (drafts.rejected, drafts.error) == (B, "line 7: unknown keyword")
         assert drafts.retry_at is None
 
-    def test_the_next_edit_is_tried(self) -> None:
-        """And nothing is wrong with it yet."""
+    def test_error_of_a_rejected_edit_stays_until_the_next_one_is_proven(self) -> None:
+        """The next edit is tried at once; that the trouble is over is known when HAProxy runs it."""
         drafts = proven()
         drafts.propose(B)
         drafts.reject(B, "refused")
         drafts.propose(C)
-        assert (drafts.in_force(0), drafts.error) == (C, "")
+        assert (drafts.in_force(0), drafts.error) == (C, "refused")
+        drafts.prove(C)
+        assert drafts.error == ""
+
+    def test_error_of_the_next_edit_takes_the_place_of_the_first(self) -> None:
+        """Only the newest edit's error is shown."""
+        drafts = proven()
+        drafts.refuse("line 3")
+        drafts.propose(B)
+        assert drafts.error == "line 3"
+        drafts.reject(B, "refused")
+        assert drafts.error == "refused"
+        drafts.propose(C)
+        drafts.shelve(C, until=10, error="the reload failed")
+        assert drafts.error == "the reload failed"
+        drafts.refuse("line 4")
+        assert drafts.error == "line 4"
+        drafts.confirm(C)
+        drafts.prove(C)
+        assert drafts.error == ""
 
     def test_going_back_to_a_rejected_edit_is_an_edit(self) -> None:
         """It is tried and told again: else it would stand in the file, not in force, and nobody would say so."""
@@ -221,7 +240,7 @@ class TestRejected:
         drafts.refuse("t.j2:3: unexpected end")
         assert drafts.rejected is None, "going back to it is an edit"
         assert (drafts.in_force(0), drafts.error) == (A, "t.j2:3: unexpected end")
-        drafts.propose(B)
+        drafts.propose(A)
         assert drafts.error == ""
 
 

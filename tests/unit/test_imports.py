@@ -41,6 +41,7 @@ PURE_CORE = frozenset(
         "rosterd.debounce",
         "rosterd.exposition",
         "rosterd.generation",
+        "rosterd.includes",
         "rosterd.observed",
         "rosterd.outcome",
         "rosterd.parse",
@@ -73,6 +74,7 @@ PURE_CORE = frozenset(
         "rosterd.settings.load",
         "rosterd.settings.sections",
         "rosterd.settings.values",
+        "rosterd.settling",
         "rosterd.trace",
         "rosterd.words",
     }
@@ -166,12 +168,14 @@ HARMLESS = frozenset(
 NEEDED: Mapping[str, frozenset[str]] = {
     "rosterd.answers.shapes": frozenset({"typing_extensions"}),
     "rosterd.places": frozenset({"pathlib"}),
+    "rosterd.includes": frozenset({"jinja2"}),
     "rosterd.render": frozenset({"jinja2"}),
     "rosterd.serf.protocol": frozenset({"msgpack"}),
     # The settings are read from a file and the environment; once loaded, they are values.
     "rosterd.settings.load": frozenset({"os", "pathlib", "pydantic", "pydantic_settings", "tomllib"}),
     "rosterd.settings.sections": frozenset({"pathlib", "pydantic", "pydantic_settings"}),
     "rosterd.settings.values": frozenset({"pathlib", "pydantic"}),
+    "rosterd.settling": frozenset({"pathlib"}),
 }
 """What one of them may import besides."""
 

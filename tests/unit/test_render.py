@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from rosterd.errors import TemplateError
 from rosterd.model import AdminState, Backend, Server
-from rosterd.render import SAMPLES, Template, compile_template, render, structure_digest
+from rosterd.render import SAMPLES, Part, Template, compile_template, render, structure_digest
 from rosterd.settings import CheckSettings, ProxySettings, ServiceSettings
 from tests.fixtures.render.record import CASES, TREE, golden, rendered
 
@@ -103,6 +104,12 @@ class TestShipped:
         assert render(shipped, "s", PROXY, (NODES,), backends) == render(shipped, "s", PROXY, (NODES,), backends)
 
 
+def _rendered_with_part(source: str) -> str:
+    """Render a template that includes this text in its second line."""
+    template = compile_template("x\n{% include 'part.j2' %}\n", "t.j2", [Part("part.j2", source, "p/part.j2")])
+    return render(template, "digest", PROXY, (NODES,), ())
+
+
 class TestErrors:
     """A mistake in a template names the file and the line."""
 
@@ -134,7 +141,12 @@ class TestErrors:
             ("{{ 1 / 0 }}", 1, "division by zero"),
             ("{{ 'a' + 1 }}", 1, "concatenate"),
             ("\n{{ 'a'.encode('nonsense') }}", 2, "unknown encoding"),
-            ("{% include 'other' %}", 1, "no loader"),
+            ("{% include 'other' %}", 1, "other is not there; it has to be in the folder of proxy.template_file"),
+            ("\n{% include services[0].name %}", 2, "the name of an included file has to be written out"),
+            ("{% include '/etc/passwd' %}", 1, "'/etc/passwd' is not a path below the template's folder"),
+            ("\n{% import '../other' as other %}", 2, "'../other' is not a path below the template's folder"),
+            ("{% extends './other' %}", 1, "'./other' is not a path below the template's folder"),
+            ("{% from 'a//b' import c %}", 1, "'a//b' is not a path below the template's folder"),
             ("{{ '\\ud800' }}", "?", "surrogates not allowed"),
             ("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", 1, "recursion"),
         ],
@@ -145,6 +157,32 @@ class TestErrors:
             text_of(source)
         assert str(caught.value).startswith(f"t.j2:{line}: ")
         assert words in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("part", "expected"),
+        [
+            ("a\n{% if %}\n", "p/part.j2:2: Expected an expression"),
+            ("a\n\n{{ nonsense }}\n", "p/part.j2:3: 'nonsense' is undefined"),
+            ("{% include 'more.j2' %}\n", "p/part.j2:1: more.j2 is not there"),
+        ],
+    )
+    def test_mistake_in_an_included_file_names_that_file(self, part: str, expected: str) -> None:
+        """With the line there."""
+        with pytest.raises(TemplateError, match=f"^{re.escape(expected)}"):
+            _rendered_with_part(part)
+
+    def test_mistake_in_an_imported_macro_names_the_file_of_the_macro(self) -> None:
+        """The template that calls it is not at fault."""
+        part = Part("m.j2", "{% macro m(x) %}\n{{ x.nonsense }}{% endmacro %}", "m.j2")
+        template = compile_template("{% from 'm.j2' import m %}\n{{ m(proxy) }}", "t.j2", [part])
+        with pytest.raises(TemplateError, match=r"^m\.j2:2: proxy has no attribute 'nonsense'"):
+            render(template, "digest", PROXY, (NODES,), ())
+
+    def test_absent_file_of_a_list_or_of_ignore_missing_is_no_mistake(self) -> None:
+        """Jinja takes the first one that is there, or nothing."""
+        source = "{% include ['a.j2', 'b.j2'] %}{% include 'c.j2' ignore missing %}"
+        template = compile_template(source, "t.j2", [Part("b.j2", "b", "b.j2")])
+        assert render(template, "digest", PROXY, (NODES,), ()) == "b"
 
     def test_a_mistake_in_the_line_of_a_server_is_found_without_servers(self) -> None:
         """The digest is made with sample servers, so a blueprint with such a template is never made."""

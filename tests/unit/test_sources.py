@@ -30,8 +30,8 @@ def test_both_files_are_read_each_time(sources: Sources) -> None:
 
 def test_both_files_are_watched(sources: Sources) -> None:
     """Without a settings file the template alone."""
-    assert sources.watched == (sources.settings_file, sources.template_file)
-    assert Sources(None, sources.template_file, sources.state_dir).watched == (sources.template_file,)
+    assert sources.edited == (sources.settings_file, sources.template_file)
+    assert Sources(None, sources.template_file, sources.state_dir).edited == (sources.template_file,)
 
 
 def test_broken_files_are_errors_of_ours(sources: Sources) -> None:
@@ -40,11 +40,11 @@ def test_broken_files_are_errors_of_ours(sources: Sources) -> None:
     with pytest.raises(TemplateError, match=f"^{sources.template_file}:2: "):
         sources.template()
     sources.template_file.write_bytes(b"# \xe9\n")
-    with pytest.raises(TemplateError, match=rf"^{sources.template_file}: is not UTF-8 \(byte 2\)$"):
+    with pytest.raises(TemplateError, match=rf"^{sources.template_file}: is not UTF-8 \(byte 2\); "):
         sources.template()
     sources.template_file.unlink()
     with pytest.raises(
-        TemplateError, match=rf"^{sources.template_file}: cannot be read \(proxy.template_file\): No such"
+        TemplateError, match=rf"^{sources.template_file}: cannot be read: No such .*proxy\.template_file"
     ):
         sources.template()
     assert sources.settings_file is not None
@@ -90,3 +90,55 @@ def test_a_state_directory_that_is_gone(sources: Sources) -> None:
     sources.state_dir.rmdir()
     with pytest.raises(ConfigFileError, match=f"^{sources.state_dir}/.*: the last good template cannot be kept"):
         sources.keep_good(sources.template())
+
+
+class TestIncludes:
+    """Files below the template's folder that it includes."""
+
+    def test_included_files_are_read_and_named(self, sources: Sources) -> None:
+        """Also those of an included file, each once, and those that are not there."""
+        folder = sources.template_file.parent
+        (folder / "parts").mkdir()
+        (folder / "parts" / "a.j2").write_text("{% include 'b.j2' %}", encoding="utf-8")
+        (folder / "b.j2").write_text("b", encoding="utf-8")
+        source = "{% include 'parts/a.j2' %}{% include 'b.j2' %}{% include 'c.j2' ignore missing %}"
+        sources.template_file.write_text(source, encoding="utf-8")
+        text = sources.template_text()
+        names = ("b.j2", "c.j2", "parts/a.j2")
+        assert text.files == (sources.template_file, *(folder / name for name in names))
+        assert [part.name for part in text.compiled().parts] == ["b.j2", "parts/a.j2"]
+
+    def test_included_file_that_cannot_be_read_is_named_with_the_line(self, sources: Sources) -> None:
+        """And it is among the files to be watched: it may come."""
+        sources.template_file.write_text("global\n{% include 'a.j2' %}\n", encoding="utf-8")
+        expected = f"^{sources.template_file}:2: a.j2 cannot be read: No such file or directory; it has to be in"
+        with pytest.raises(TemplateError, match=expected):
+            sources.template()
+        assert sources.template_file.parent / "a.j2" in sources.template_text().files
+        (sources.template_file.parent / "a.j2").write_bytes(b"\xff")
+        with pytest.raises(TemplateError, match=r":2: a\.j2 is not UTF-8 \(byte 0\)"):
+            sources.template()
+
+    def test_kept_template_has_its_included_files(self, sources: Sources) -> None:
+        """It works after one of them was broken or removed, and is equal to what was kept."""
+        part = sources.template_file.parent / "a.j2"
+        part.write_text("a {{ structure }}", encoding="utf-8")
+        sources.template_file.write_text("{% include 'a.j2' %}", encoding="utf-8")
+        proven = sources.template()
+        sources.keep_good(proven)
+        part.write_text("{% if %}", encoding="utf-8")
+        good = sources.good_template()
+        assert good == proven
+        assert good is not None
+        assert good.compiled.render(structure="s") == "a s"
+        part.unlink()
+        assert sources.good_template() == proven
+
+    def test_edit_of_an_included_file_makes_another_template(self, sources: Sources) -> None:
+        """The template's own text is the same."""
+        part = sources.template_file.parent / "a.j2"
+        part.write_text("a", encoding="utf-8")
+        sources.template_file.write_text("{% include 'a.j2' %}", encoding="utf-8")
+        before = sources.template()
+        part.write_text("b", encoding="utf-8")
+        assert sources.template() != before

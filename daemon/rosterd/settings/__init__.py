@@ -18,6 +18,7 @@ from rosterd.settings.load import (
     load,
     load_admin,
     needs_restart,
+    removed_services,
 )
 from rosterd.settings.sections import (
     ENV_PREFIX,
@@ -53,5 +54,6 @@ __all__ = [
     "load",
     "load_admin",
     "needs_restart",
+    "removed_services",
     "split_host_port",
 ]

@@ -80,6 +80,12 @@ def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def removed_services(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The names of the services that the old settings have and the new ones have not."""
+    kept = {service.name for service in new.services}
+    return tuple(service.name for service in old.services if service.name not in kept)
+
+
 def needs_restart(key: str) -> bool:
     """Whether a running daemon cannot take up a change of this key."""
     return key in NEEDS_RESTART or key.partition(".")[0] in NEEDS_RESTART
