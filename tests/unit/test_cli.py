@@ -139,7 +139,8 @@ class TestExitCodes:
         fails(
             node.runs("check"),
             4,
-            f"rosterd: {node.template}: cannot be read: No such file or directory; it is named by proxy.template_file\n",
+            f"rosterd: {node.template}: cannot be read: No such file or directory; "
+            "it is named by proxy.template_file\n",
         )
 
     @pytest.mark.parametrize("command", ["check", "render"])
