@@ -13,7 +13,8 @@ from rosterd.proxy import socket as proxy_socket
 from rosterd.proxy.reload import Master
 from rosterd.proxy.socket import HAProxySocket, observe
 from tests.haproxy_fake import HAProxyFake, Mood
-from tests.haproxy_process import HAProxyProcess, running_haproxy
+from tests.haproxy_process import BINARY, HAProxyProcess, running_haproxy
+from tests.versions import first_line, require_haproxy
 
 Subject = HAProxyFake | HAProxyProcess
 
@@ -53,6 +54,15 @@ def master_of(haproxy: Subject, reload_deadline_s: float = 10.0) -> Master:
 def runtime_of(haproxy: Subject, deadline_s: float = 5.0) -> HAProxySocket:
     """Return the runtime socket of `haproxy`."""
     return HAProxySocket(haproxy.runtime_socket, deadline_s)
+
+
+def test_program_that_runs_is_the_one_that_is_found(tmp_path: Path) -> None:
+    """HAProxy says of itself what `haproxy -v` says, and it is the version that the tests are meant to run on."""
+    with running_haproxy(tmp_path) as process:
+        info = process.ask("show info")
+    version = first_line(BINARY, "-v").split()[2]
+    assert f"\nVersion: {version}\n" in info
+    require_haproxy(info)
 
 
 async def test_both_sockets_speak_of_the_same_worker(haproxy: Subject) -> None:

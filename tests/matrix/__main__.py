@@ -1,16 +1,19 @@
 """`python -m tests.matrix`, which `make matrix` runs; `options` has the variables.
 
-Each row brings its programs, runs its suites one after the other, and ends with a line; the table comes last. The
-output of each suite is in `.run/matrix-logs/ROW/SUITE.log`; that of one that failed is shown.
+Each row brings its programs and runs its suites one after the other, with a line for each; the table comes last. Two
+rows run at once, which keeps two cores busy. The output of each suite is in `.run/matrix-logs/ROW/SUITE.log`; the end
+of one that failed is shown.
 
 Exit codes: 0 everything was run and passed; 1 not so, or a version cannot be had; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,10 +30,13 @@ from tests.matrix.versions import HAPROXY, SERF
 from tests.versions import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ROWS: Final = (*(Row(version) for version in HAPROXY.versions), NEW_SERF)
 LOGS: Final = TREE / ".run" / "matrix-logs"
+ROWS_AT_ONCE: Final = 2
+"""The suites wait more than they compute."""
+INTERRUPTED: Final = 130
 _WIDTH: Final = 130
 _LAST_LINES: Final = 60
 
@@ -42,7 +48,10 @@ def main(console: Console, environ: Mapping[str, str]) -> int:
     except WrongUsage as error:
         console.print(f"matrix: {error}", markup=False)
         return 2
-    results = [run_row(row, console) for row in options.rows]
+    try:
+        results = asyncio.run(run_rows(options.rows, console))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return INTERRUPTED
     console.print(table_of(results))
     for problem in problems_of(results):
         console.print(f"matrix: {problem}", markup=False, soft_wrap=True)
@@ -51,11 +60,28 @@ def main(console: Console, environ: Mapping[str, str]) -> int:
     return 0 if as_json(results)["ok"] else 1
 
 
-def run_row(row: Row, console: Console) -> Result:
+async def run_rows(rows: Sequence[Row], console: Console) -> list[Result]:
+    """Run all rows, some at once; SIGTERM ends them as an interrupt does."""
+    matrix = asyncio.current_task()
+    assert matrix is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, matrix.cancel)
+    places, one_demo = asyncio.Semaphore(ROWS_AT_ONCE), asyncio.Lock()
+
+    async def in_turn(row: Row) -> Result:
+        async with places:
+            return await run_row(row, console, one_demo)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(in_turn(row)) for row in rows]
+    return [task.result() for task in running]
+
+
+async def run_row(row: Row, console: Console, one_demo: asyncio.Lock) -> Result:
     """Bring the programs of a row and run its suites."""
     try:
-        programs = programs_of(row)
+        programs = await asyncio.to_thread(programs_of, row)
     except FetchFailedError as error:
+        console.print(f"{row.name}: {error}", markup=False, soft_wrap=True)
         return Result(row, "", {suite.name: Count(problem=str(error)) for suite in row.suites})
     version = first_line(str(programs.haproxy), "-v").split()[2]
     folder = LOGS / row.name
@@ -63,7 +89,7 @@ def run_row(row: Row, console: Console) -> Result:
     folder.mkdir(parents=True)
     counts: dict[str, Count] = {}
     for suite in row.suites:
-        counts[suite.name] = count = run_suite(suite, programs, folder)
+        counts[suite.name] = count = await run_suite(suite, programs, folder, one_demo)
         console.print(f"{row.name} ({version}): {suite.name}: {count}, {count.seconds:.0f} s", markup=False)
         if not count.ok:
             _show_end(folder / f"{suite.name}.log", console)
@@ -92,7 +118,4 @@ def _show_end(log: Path, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH), os.environ))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main(Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH), os.environ))

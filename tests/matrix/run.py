@@ -7,6 +7,8 @@ to be the expected one (tests/versions.py), and so have those that the demo's re
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -22,11 +24,12 @@ from tests.matrix.table import Count
 from tests.matrix.versions import haproxy_branch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.matrix.suites import Suite
 
 SUITE_S: Final = 1200.0
+_END_S: Final = 60.0
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
 _DEMO: Final = (sys.executable, "-m", "compose", "demo", "--cluster", "matrix")
 
@@ -50,59 +53,63 @@ class Programs:
         }
 
 
-def run_suite(suite: Suite, programs: Programs, folder: Path) -> Count:
-    """Run a suite, with its report and its output in a folder; how it went."""
-    began = time.monotonic()
-    count = (_run_pytest if suite.paths else _run_demo)(suite, programs, folder)
-    return replace(count, seconds=round(time.monotonic() - began, 1))
+async def run_suite(suite: Suite, programs: Programs, folder: Path, one_demo: asyncio.Lock) -> Count:
+    """Run a suite, with its report and its output in a folder; how it went.
+
+    Demos are run one at a time: each takes the first network that is free, and measures.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if not suite.paths:
+            await stack.enter_async_context(one_demo)
+        began = time.monotonic()
+        count = await (_run_pytest if suite.paths else _run_demo)(suite, programs, folder)
+        return replace(count, seconds=round(time.monotonic() - began, 1))
 
 
-def _run_pytest(suite: Suite, programs: Programs, folder: Path) -> Count:
+async def _run_pytest(suite: Suite, programs: Programs, folder: Path) -> Count:
     report = folder / f"{suite.name}.xml"
-    if late := _run([*_PYTEST, f"--junitxml={report}", *suite.paths], programs, folder / f"{suite.name}.log"):
-        return Count(problem=late)
-    return count_of_junit(report.read_text(encoding="utf-8")) if report.exists() else Count(problem="no report")
+    command = [*_PYTEST, f"--junitxml={report}", *suite.paths]
+    problem = await _run(command, programs.environ(os.environ), folder / f"{suite.name}.log")
+    if problem or not report.exists():
+        return Count(problem=problem or "pytest ended without a report")
+    return count_of_junit(report.read_text(encoding="utf-8"))
 
 
-def _run_demo(suite: Suite, programs: Programs, folder: Path) -> Count:
+async def _run_demo(suite: Suite, programs: Programs, folder: Path) -> Count:
     report = folder / f"{suite.name}.json"
-    also = {"DEMO": "local", "DEMO_REPORT": str(report)}
-    if late := _run(_DEMO, programs, folder / f"{suite.name}.log", also):
-        return Count(problem=late)
-    if not report.exists():
-        return Count(problem="the demo ended without a report")
+    environ = programs.environ(os.environ) | {"DEMO": "local", "DEMO_REPORT": str(report)}
+    problem = await _run(_DEMO, environ, folder / f"{suite.name}.log")
+    if problem or not report.exists():
+        return Count(problem=problem or "the demo ended without a report")
     return count_of_demo(json.loads(report.read_text(encoding="utf-8")), programs)
 
 
-def _run(command: tuple[str, ...] | list[str], programs: Programs, log: Path, also: Mapping[str, str] = {}) -> str:
+async def _run(command: Sequence[str], environ: Mapping[str, str], log: Path) -> str:
     """Run a program with its output in a file; why it was ended, empty where it ended by itself."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=TREE,
-            env=programs.environ(os.environ) | dict(also),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=TREE, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        try:
-            process.wait(SUITE_S)
-        except subprocess.TimeoutExpired:
-            return f"no end after {SUITE_S:g} s"
-        finally:
-            _end(process)
+    try:
+        async with asyncio.timeout(SUITE_S):
+            await process.wait()
+    except TimeoutError:
+        return f"no end after {SUITE_S:g} s"
+    finally:
+        await _end(process)
     return ""
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
     """End a program that still runs: in order, so that it ends what it has started, and then at once."""
-    if process.poll() is None:
+    if process.returncode is None:
         process.terminate()
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
+            async with asyncio.timeout(_END_S):
+                await process.wait()
+        except TimeoutError:
             process.kill()
-            process.wait()
+            await process.wait()
 
 
 def count_of_junit(text: str) -> Count:
