@@ -53,6 +53,13 @@ _DEFAULTS = {"pool-max-conn": "-1", "pool-purge-delay": "5s"}
 """Options for which a command has another default than the file: without these, HAProxy 2.6 keeps no idle connection to
 a server that was added at run time, and each request opens one."""
 
+_DEFAULTS_OF_OBSERVE = {"error-limit": "10", "on-error": "fail-check"}
+"""What `observe` means in a file. On HAProxy 2.6 one error takes down a server that was added at run time."""
+
+_NESTING = {".if": 1, ".endif": -1}
+_CONDITIONAL = frozenset({"server", "default-server", "balance", "hash-type", "cookie"})
+"""Lines that decide how a server is added. Under `.if` only HAProxy knows whether one is in force."""
+
 _ELSEWHERE = frozenset({"check-ssl", "no-check-ssl", "no-ssl", "port", "addr"})
 """Where one of these stands, the checks of a server that speaks TLS do not speak it for that reason alone."""
 
@@ -140,6 +147,9 @@ def _implied(words: Sequence[str]) -> Iterator[str]:
     for option, value in _DEFAULTS.items():
         if option not in words:
             yield from (option, value)
+    for option, value in _DEFAULTS_OF_OBSERVE.items() if "observe" in words else ():
+        if option not in words:
+            yield from (option, value)
     # HAProxy 2.6 checks a server that was added at run time without TLS, although it speaks nothing else.
     if "ssl" in words and "check" in words and _ELSEWHERE.isdisjoint(words):
         yield "check-ssl"
@@ -193,10 +203,14 @@ def _read(text: str) -> Mapping[str, _Section]:
     named: dict[str, _Section] = {}
     backends: dict[str, _Section] = {}
     last = current = _Section()
+    depth = 0
     for line in text.split("\n"):  # where HAProxy ends a line, and only there
         words = line.partition("#")[0].split()
         if not words:
             continue
+        depth += _NESTING.get(words[0], 0)
+        if depth and words[0] in _CONDITIONAL:
+            current.obstacle = f"a line of it with '{words[0]}' stands under .if"
         if words[0] not in _SECTIONS:
             _take(current, words, line.partition("#")[0])
             continue

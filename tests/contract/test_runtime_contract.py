@@ -411,6 +411,30 @@ class TestSameAsInTheFile:
         for each in servers:
             each.close()
 
+    async def test_errors_that_observe_counts(self, tmp_path: Path) -> None:
+        """One failed connection takes no server down, in both cases: `error-limit` is ten unless the line says less."""
+        webs = [WebServer.start() for _ in range(2)]
+        line = "id {} check inter 1s fall 100 observe layer4 on-error mark-down"
+        lines = [
+            f"server {name} {web.address}:{web.port} {line}" for name, web in zip(("web", "added"), webs, strict=True)
+        ]
+        first, second = lines[0].format(7), lines[1].format(8)
+        with running_haproxy(tmp_path, "retries 0", first) as haproxy:
+            version = (await observe(runtime_of(haproxy))).version
+            options = ServerLines(haproxy.text("first", second), version).addition("nodes", "added").options
+            server = replace(server_at(webs[1].address, webs[1].port, "added"), id=8)
+            assert await told(haproxy, AddServer("nodes", server, options)) == [Done()]
+            await eventually(partial(is_up, haproxy, "added"))
+            assert await told(haproxy, SetWeight("nodes", "added", 1)) == [Done()]
+            for web in webs:
+                web.kill()
+            for _ in range(4):
+                with contextlib.closing(http.client.HTTPConnection(haproxy.address, haproxy.port, timeout=5)) as client:
+                    await asyncio.to_thread(client.request, "GET", "/")
+                    assert (await asyncio.to_thread(client.getresponse)).status == 503
+            assert await is_up(haproxy, "web")
+            assert await is_up(haproxy, "added")
+
     def proxy(self, haproxy: HAProxyProcess) -> ProxySettings:
         """Return the settings of the template's head."""
         return ProxySettings(

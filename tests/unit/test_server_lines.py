@@ -77,6 +77,14 @@ class TestOptions:
         text = f"backend nodes\n server web 10.0.0.1:80 check\n{after}"
         assert ServerLines(text, "2.6").addition("nodes", "web").options == ("check", *DEFAULTS)
 
+    def test_observe_means_the_same_as_in_the_file(self) -> None:
+        """The limit and the reaction that the file means are said, unless the line says others."""
+        line = "server web 10.0.0.1:80 check observe layer4"
+        implied = ("error-limit", "10", "on-error", "fail-check")
+        assert addition(line).options == ("check", "observe", "layer4", *DEFAULTS, *implied)
+        own = "error-limit 3 on-error mark-down"
+        assert addition(f"{line} {own}").options == ("check", "observe", "layer4", *own.split(), *DEFAULTS)
+
 
 class TestObstacles:
     """What makes the addition of a server a reload."""
@@ -101,6 +109,19 @@ class TestObstacles:
     def test_that_a_newer_haproxy_has_not(self) -> None:
         """`cookie` is taken from 3.0 on."""
         assert addition("server web 10.0.0.1:80 cookie a", version="3.0.11").obstacle == ""
+
+    @pytest.mark.parametrize("line", ["server web 10.0.0.1:80", "default-server inter 9s", "balance static-rr"])
+    def test_line_under_if_is_named(self, line: str) -> None:
+        """Only HAProxy knows which branch is in force."""
+        text = addition(
+            ".if feature(OPENSSL)", line, ".else", "default-server check", ".endif", "server web 10.0.0.1:80"
+        )
+        assert "stands under .if" in text.obstacle
+
+    def test_line_beside_if_is_no_obstacle(self) -> None:
+        """A server's options do not depend on other lines under `.if`."""
+        found = addition(".if feature(OPENSSL)", "http-reuse always", ".endif", "server web 10.0.0.1:80")
+        assert found.obstacle == ""
 
     def test_dynamic_cookie_needs_a_haproxy_that_gives_one_at_run_time(self) -> None:
         """HAProxy 2.6 adds such a server without a cookie and then takes the cookie from its visitors."""
