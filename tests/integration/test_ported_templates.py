@@ -185,7 +185,6 @@ def join_redis(site: Site, word: str) -> WebNode:
     return site.join(server)
 
 
-@pytest.mark.xfail(reason="a reload forgets which servers were down")
 def test_redis_writes_go_to_the_master_alone(tmp_path: Path, counted: Counted) -> None:
     """No replica is asked: not after it joins, not after a reload, not while there is no master."""
     with started("redis", tmp_path) as site:
