@@ -47,7 +47,7 @@ from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import parse_seed
 from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
-from rosterd.settings import ProxySettings, Settings, load
+from rosterd.settings import ProxySettings, Settings, ignored_variables, load
 from rosterd.sources import Sources
 from rosterd.trace import traces
 from rosterd.watch import Watcher
@@ -88,6 +88,12 @@ async def run(settings_file: Path | None) -> None:
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
         )
+        if ignored := ignored_variables():
+            log.info(
+                "settings.variables_ignored",
+                variables=list(ignored),
+                effect="a container platform set them; a key is given as ROSTERD_SECTION__KEY",
+            )
         addresses = LocalAddresses(controller.addresses_read)
         addresses.look()
         beside = (addresses.run(), _signs_of_life(notifier, controller), _measure_lag(journal.metrics))

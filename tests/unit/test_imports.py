@@ -64,6 +64,7 @@ PURE_CORE = frozenset(
         "rosterd.render",
         "rosterd.report",
         "rosterd.roster",
+        "rosterd.routes",
         "rosterd.serf.endpoints",
         "rosterd.server_lines",
         "rosterd.serf.lookup",
