@@ -3,7 +3,8 @@
 asyncio and aiohttp report through `logging`, with tracebacks, once for every malformed request of a visitor. Rules:
 
 - A record becomes one structured line: `request.malformed` for what aiohttp's server says of a request,
-  `library.warned` for the rest. Free text is bounded and escaped; the kind of an exception is kept, its traceback is not.
+  `library.warned` for the rest. Free text is bounded and escaped. The kind of an exception is kept, its traceback is
+  not.
 - At most `MAX_LINES` records in `WINDOW_S` become lines. The next line after that says how many were suppressed.
 """
 
