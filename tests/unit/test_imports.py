@@ -61,6 +61,7 @@ PURE_CORE = frozenset(
         "rosterd.proxy.commands",
         "rosterd.proxy.server_state",
         "rosterd.proxy.traffic",
+        "rosterd.proxy.versions",
         "rosterd.render",
         "rosterd.report",
         "rosterd.roster",

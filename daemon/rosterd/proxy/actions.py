@@ -30,8 +30,15 @@ from rosterd.model import (
     SetWeight,
 )
 
-MOST_WORDS = 63
-_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]-]+")
+MAX_WORDS = 63
+"""HAProxy 2.6.12 dies of a command of 64 words."""
+
+MAX_OPTIONS = MAX_WORDS - 8
+"""Words that a server line may add to `add server NAME ENDPOINT id N weight N`."""
+
+_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]!$&>?^`{|}~-]+")
+"""Characters that mean themselves on the socket of every version, and in the file. `<<` begins a payload, `;` ends a
+command; `#`, quotes and escapes mean something in one of the two."""
 
 _PROMPT = "\n> "
 
@@ -107,6 +114,11 @@ BATCH_END = "quit"
 3.0 then resets the connection while commands still wait."""
 
 
+def is_word(text: str) -> bool:
+    """True if the text is one word of a command, and the same word in a configuration file."""
+    return bool(_WORD.fullmatch(text))
+
+
 def batch(lines: Sequence[str]) -> str:
     """Return the text that asks HAProxy for all of these lines in one write.
 
@@ -140,9 +152,9 @@ def _endpoint(address: Address, port: int) -> str:
 
 
 def _line(*words: str) -> str:
-    if len(words) > MOST_WORDS:
-        raise ValueError(f"a command of {len(words)} words; HAProxy takes {MOST_WORDS}")
+    if len(words) > MAX_WORDS:
+        raise ValueError(f"a command of {len(words)} words; HAProxy takes {MAX_WORDS}")
     for word in words:
-        if not _WORD.fullmatch(word):
+        if not is_word(word):
             raise ValueError(f"{word!r} cannot be a word of a command")
     return " ".join(words)

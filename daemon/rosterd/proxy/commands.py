@@ -128,11 +128,12 @@ _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
 # Bits of srv_check_state: a check is under way, there is one, and it is switched on. And the srv_check_result of one
-# that has not spoken.
+# that has not spoken, and of one that has failed.
 _CHECK_UNDER_WAY = 0x01
 _CHECK_CONFIGURED = 0x02
 _CHECK_ENABLED = 0x04
 _CHECK_UNKNOWN = 0
+_CHECK_FAILED = 2
 
 # Values of srv_op_state that let traffic in: starting (slowstart) and running, but not stopped (0) or stopping (3).
 _UP_STATES = frozenset({1, 2})
@@ -227,6 +228,9 @@ def _health(row: Mapping[str, str]) -> HealthRow:
 def _server(row: Mapping[str, str]) -> RunningServer:
     check_state = _number(SHOW_SERVERS, row["srv_check_state"])
     has_check = bool(check_state & (_CHECK_CONFIGURED | _CHECK_ENABLED))
+    result = _number(SHOW_SERVERS, row["srv_check_result"])
+    # A check that has failed and still runs has not taken its server down yet: 3.2 and newer show that moment.
+    is_open = result == _CHECK_UNKNOWN or (result == _CHECK_FAILED and check_state & _CHECK_UNDER_WAY)
     return RunningServer(
         name=row["srv_name"],
         id=_number(SHOW_SERVERS, row["srv_id"]),
@@ -235,7 +239,7 @@ def _server(row: Mapping[str, str]) -> RunningServer:
         weight=_number(SHOW_SERVERS, row["srv_uweight"]),
         state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
         up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
-        checked=not has_check or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
+        checked=not (has_check and is_open),
         checking=bool(check_state & _CHECK_UNDER_WAY),
         check_off=has_check and not check_state & _CHECK_ENABLED,
     )

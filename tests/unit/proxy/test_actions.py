@@ -21,7 +21,7 @@ from rosterd.model import (
     SetState,
     SetWeight,
 )
-from rosterd.proxy.actions import MOST_WORDS, Busy, Done, Refused, Result, batch, lines_of, result_of, split_replies
+from rosterd.proxy.actions import MAX_WORDS, Busy, Done, Refused, Result, batch, lines_of, result_of, split_replies
 
 WEB = Server("web-1", 7, ip_address("10.0.0.1"), 80, 100, AdminState.READY)
 RECORDED = (
@@ -134,6 +134,6 @@ def test_no_word_becomes_another_command(options: list[str], name: str) -> None:
         return
     assert batch(lines).split("\n") == ["prompt", *lines, "quit"]
     for line in lines:
-        assert len(line.split(" ")) <= MOST_WORDS
+        assert len(line.split(" ")) <= MAX_WORDS
         assert not set(line) & set(";\n\r\\\"'#<\0\t")
         assert line.isascii()

@@ -136,6 +136,20 @@ class TestServersState:
         backends = parse_servers_state(state_table({"srv_admin_state": str(bits)}))
         assert backends["0"]["0"].state is state
 
+    @pytest.mark.parametrize(
+        ("result", "check_state", "is_checked"),
+        [(0, 6, False), (0, 7, False), (2, 7, False), (2, 6, True), (3, 6, True), (3, 7, True)],
+    )
+    def test_a_check_that_fails_counts_once_it_has_ended(
+        self,
+        result: int,
+        check_state: int,
+        is_checked: bool,  # noqa: FBT001  a table's column
+    ) -> None:
+        """HAProxy 3.2 shows the result a moment before the server is down."""
+        row = {"srv_check_result": str(result), "srv_check_state": str(check_state), "srv_op_state": "2"}
+        assert parse_servers_state(state_table(row))["0"]["0"].checked is is_checked
+
     @pytest.mark.parametrize(("op_state", "up"), [(0, False), (1, True), (2, True), (3, False)])
     def test_operational_states_that_take_traffic(self, op_state: int, up: bool) -> None:  # noqa: FBT001  a table's column
         """Starting and running servers do, stopped and stopping ones do not."""
