@@ -18,6 +18,8 @@ from rosterd.model import (
     AddServer,
     Change,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -158,6 +160,8 @@ class Metrics:
 _ACTIONS: dict[type[Action], str] = {
     AddServer: "add_server",
     EnableChecks: "enable_checks",
+    EnableAgent: "enable_agent",
+    DisableAgent: "disable_agent",
     SetWeight: "set_weight",
     SetEndpoint: "set_endpoint",
     SetState: "set_state",

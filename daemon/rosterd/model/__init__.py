@@ -24,6 +24,8 @@ from rosterd.model.plan import (
     Action,
     AddServer,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -38,7 +40,7 @@ from rosterd.model.plan import (
     SetWeight,
     Wait,
 )
-from rosterd.model.running import Running, RunningServer
+from rosterd.model.running import AgentCheck, Running, RunningServer
 from rosterd.model.server import Backend, Desired, Server
 
 __all__ = [
@@ -46,10 +48,13 @@ __all__ = [
     "AddServer",
     "Address",
     "AdminState",
+    "AgentCheck",
     "Backend",
     "Change",
     "CutSessions",
     "Desired",
+    "DisableAgent",
+    "EnableAgent",
     "EnableChecks",
     "Entry",
     "Member",

@@ -12,7 +12,7 @@ Source: HAProxy's management guide, "Unix Socket commands", 2.6 and 3.0; replies
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +22,8 @@ from rosterd.model import (
     Address,
     AddServer,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     RemoveServer,
     ServerChange,
@@ -80,10 +82,17 @@ def lines_of(action: Action) -> tuple[str, ...]:
     return (_line(*_words(action, label)),)
 
 
+_SWITCHES: Mapping[type, tuple[str, str]] = {
+    EnableChecks: ("enable", "health"),
+    EnableAgent: ("enable", "agent"),
+    DisableAgent: ("disable", "agent"),
+}
+
+
 def _words(action: ServerChange, label: str) -> tuple[str, ...]:
     match action:
-        case EnableChecks():
-            return ("enable", "health", label)
+        case EnableChecks() | EnableAgent() | DisableAgent():
+            return (*_SWITCHES[type(action)], label)
         case SetWeight(_, _, weight):
             return ("set", "server", label, "weight", str(weight))
         case SetEndpoint(_, _, address, port):
@@ -103,10 +112,10 @@ def _addition(action: AddServer, label: str) -> Iterator[str]:
     yield _line(*words, "id", str(server.id), "weight", str(server.weight), *action.options)
     yield _line("set", "server", label, "weight", "0")
     yield _line("enable", "server", label)
-    # Checks last: one that is due before its server is enabled is put off by a whole interval.
-    for option, what in (("check", "health"), ("agent-check", "agent")):
-        if option in action.options:
-            yield _line("enable", what, label)
+    # Checks last: one that is due before its server is enabled is put off by a whole interval. An agent would give the
+    # server its weight at once: it is enabled with the weight.
+    if "check" in action.options:
+        yield _line("enable", "health", label)
 
 
 BATCH_END = "quit"
