@@ -12,7 +12,7 @@ Source: HAProxy's management guide, "Unix Socket commands", 2.6 and 3.0; replies
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -26,7 +26,6 @@ from rosterd.model import (
     EnableAgent,
     EnableChecks,
     RemoveServer,
-    ServerChange,
     SetEndpoint,
     SetState,
     SetWeight,
@@ -74,25 +73,25 @@ class Busy:
 Result: TypeAlias = Done | Refused | Busy
 
 
+OneLine: TypeAlias = EnableChecks | DisableAgent | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+
+
 def lines_of(action: Action) -> tuple[str, ...]:
     """The lines that carry out an action, in order."""
     label = f"{action.service}/{action.name}"
     if isinstance(action, AddServer):
         return tuple(_addition(action, label))
+    if isinstance(action, EnableAgent):
+        # The agent of a server from the file begins as one that says "up". HAProxy 2.6 has the agent of an added server
+        # begin as one that says "down", which counts after the next maintenance.
+        return (_line("enable", "agent", label), _line("set", "server", label, "agent", "up"))
     return (_line(*_words(action, label)),)
 
 
-_SWITCHES: Mapping[type, tuple[str, str]] = {
-    EnableChecks: ("enable", "health"),
-    EnableAgent: ("enable", "agent"),
-    DisableAgent: ("disable", "agent"),
-}
-
-
-def _words(action: ServerChange, label: str) -> tuple[str, ...]:
+def _words(action: OneLine, label: str) -> tuple[str, ...]:
     match action:
-        case EnableChecks() | EnableAgent() | DisableAgent():
-            return (*_SWITCHES[type(action)], label)
+        case EnableChecks() | DisableAgent():
+            return ("enable", "health", label) if isinstance(action, EnableChecks) else ("disable", "agent", label)
         case SetWeight(_, _, weight):
             return ("set", "server", label, "weight", str(weight))
         case SetEndpoint(_, _, address, port):

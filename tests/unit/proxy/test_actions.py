@@ -54,7 +54,7 @@ RECORDED = (
                 "enable server nodes/v6",
             ),
         ),
-        (EnableAgent("nodes", "web-1"), ("enable agent nodes/web-1",)),
+        (EnableAgent("nodes", "web-1"), ("enable agent nodes/web-1", "set server nodes/web-1 agent up")),
         (DisableAgent("nodes", "web-1"), ("disable agent nodes/web-1",)),
         (EnableChecks("nodes", "web-1"), ("enable health nodes/web-1",)),
         (SetWeight("nodes", "web-1", 0), ("set server nodes/web-1 weight 0",)),
