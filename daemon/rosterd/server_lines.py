@@ -13,6 +13,7 @@ Sources: HAProxy's configuration manual, "Server and default-server options", an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
