@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,25 @@ def follow_events(settings_file: Path | None, limit: int, show: Show) -> int:
         show(event)
     listen = listen_of(settings_file)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_follow(listen, first[-1]["id"] if first else "", show))
+        asyncio.run(until_interrupt(_follow(listen, first[-1]["id"] if first else "", show)))
     return 0
+
+
+async def until_interrupt(work: Coroutine[Any, Any, None]) -> None:
+    """Run the work until it ends or SIGINT cancels it; a second SIGINT raises KeyboardInterrupt.
+
+    The loop's own signal handler wakes the loop. The handler of `asyncio.run` does not: a signal that arrives after the
+    interpreter has looked for signals and before the loop sleeps waits there for the next event or timer.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _follow(listen: str, after: str, show: Show) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -394,7 +395,10 @@ def test_commands_that_the_soak_runs_are_no_processes_of_the_cluster(tmp_path: P
         subprocess.Popen(sleep, env=environ, start_new_session=True) as process,
     ):
         try:
-            found = processes_below(tmp_path)
+            # Linux shows a process that has just begun without its environment for a moment.
+            give_up_at = time.monotonic() + 10.0
+            while not (found := processes_below(tmp_path)) and time.monotonic() < give_up_at:
+                time.sleep(0.01)
         finally:
             command.kill()
             process.kill()
