@@ -194,8 +194,8 @@ def logs(  # noqa: PLR0913  an option each
         raise typer.BadParameter("either --cluster (local processes) or --project (containers)")
     chosen = LineFilter(node, program, event)
     if follow:
-        # Ctrl-C ends the process itself. A KeyboardInterrupt is lost where Python raises it in a callback of the garbage
-        # collector or of an import, and following goes on. The process that follows in a container ends with its input.
+        # Ctrl-C ends the process itself. A KeyboardInterrupt is lost where Python raises it in a callback of the
+        # garbage collector or of an import, and following goes on. What runs in a container ends with its input.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     source = _named_source(cluster, project) if cluster or project else _found_source()
     if source is None:

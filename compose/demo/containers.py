@@ -191,6 +191,8 @@ async def scale_up(context: Context) -> float:
     """Scale to eight web nodes."""
     begin = context.now()
     joining = await context.stage.add_web(8 - len(await _stage(context).cluster.containers("webapp")))
+    if not joining:
+        raise StepFailedError("the engine started no web node")
     context.welcome(joining)
     times = [await first_answer_of(context, spot, begin) for spot in joining]
     return max(times) - begin
@@ -203,6 +205,8 @@ async def scale_down(context: Context) -> float:
     await cluster.scale(3)
     left = {container.name for container in await cluster.running("webapp")}
     gone = [spot for spot in context.web if spot.name not in left]
+    if not gone:
+        raise StepFailedError("the engine stopped no web node")
     for spot in gone:
         await wait_until_removed(context, spot)
     context.web = [spot for spot in context.web if spot.name in left]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from compose.load import Sample
 
 ASK_TIMEOUT_S = 2.0
+RATE = 100.0
+LOAD_MARGIN_S = 60.0
 
 
 @dataclass
@@ -39,7 +41,9 @@ class Context:
     _load_started: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.load = Load(LoadPlan(*self.site.traffic))
+        # Longer than all steps: a load that ends before them would leave steps without a request.
+        longest_s = self.stage.deadline_s + LOAD_MARGIN_S
+        self.load = Load(LoadPlan(*self.site.traffic, rate=RATE, longest_s=longest_s, most=round(longest_s * RATE)))
 
     @property
     def site(self) -> Site:

@@ -129,7 +129,7 @@ class Display:
             if not result.ok:
                 self._print(Text.assemble((result.name, "bold red"), f": {result.problem}"))
         if not_reached:
-            self._print(Text.assemble(("no time left for", "bold red"), f": {', '.join(not_reached)}"))
+            self._print(Text.assemble(("not run", "bold red"), f": {', '.join(not_reached)}"))
         self._print(Text("the last warnings and errors of all programs:"))
         self._print(*(shown(line) for line in lines))
         if rest:

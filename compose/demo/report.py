@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class StepResult:
     """One step. `seconds` until traffic followed, None when it did not; `problem` is empty when the step held.
 
-    `began` and `ended` are times of the load's clock: the requests sent between them are the step's.
+    `began` and `ended` are times of the load's clock: the requests sent between them are the step's. `reloads` is 0
+    where HAProxy's count could not be read, which is a problem of its own.
     """
 
     name: str
@@ -40,12 +41,25 @@ class StepResult:
 
 
 def with_requests(result: StepResult, samples: Sequence[Sample]) -> StepResult:
-    """The result with the requests sent during the step counted; a failed request is a problem."""
+    """The result with the requests sent during the step counted; a failed request is a problem, and no request too."""
     found = tally(samples, result.began, result.ended)
     problem = result.problem
     if found.failed and not problem:
         problem = "requests failed: " + ", ".join(failures(samples, result.began, result.ended))
+    if not found.requests and not problem:
+        problem = "no request was sent during this step, so nothing is known of the traffic"
     return replace(result, problem=problem, requests=found.requests, failed=found.failed, slowest_s=found.slowest_s)
+
+
+def reload_problem(before: int | None, after: int | None, most: int) -> str:
+    """What is wrong with HAProxy's counts of reloads before and after a step; empty where nothing is."""
+    if before is None or after is None:
+        return "HAProxy's count of its reloads cannot be read from its master socket"
+    if after < before:
+        return f"HAProxy was started anew: its count of reloads fell from {before} to {after}"
+    if after - before > most:
+        return f"HAProxy was reloaded {after - before} times; {most} would have done"
+    return ""
 
 
 def table_of(results: Sequence[StepResult]) -> Table:

@@ -29,7 +29,7 @@ from compose.demo.mode import (
     find_engine,
 )
 from compose.demo.options import Options, OptionsRefusedError
-from compose.demo.report import StepResult, report_of, with_requests
+from compose.demo.report import StepResult, reload_problem, report_of, with_requests
 from compose.demo.step import run_step
 from compose.demo.steps import STEPS
 from compose.haproxy_view import HAProxyUnreadableError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from compose.demo.step import Step
 
 FRAME_S = 0.2
+MASTER_TRIES = 10
 LAST_PROBLEMS = 12
 EXIT_FAILED = 1
 EXIT_CANNOT = 2
@@ -138,7 +139,10 @@ async def _run_steps(context: Context, steps: Sequence[Step], display: Display, 
                     began = result.ended  # no request falls between two steps
                     results.append(result)
                     await context.load.answers()  # else the line would lack those that are under way
-                    display.step_finished(step, with_requests(result, context.samples))
+                    counted = with_requests(result, context.samples)
+                    display.step_finished(step, counted)
+                    if number == 1 and not counted.ok:
+                        break  # without a cluster and a load on it no other step means anything
         drawing.cancel()
         context.stop_load()
     # Only now are the last answers in.
@@ -152,20 +156,22 @@ async def _programs(context: Context) -> dict[str, Any]:
 
 
 async def _measure_step(step: Step, context: Context, began: float) -> StepResult:
-    before = await _reloads(context)
+    before = await _reloads(context) if context.web else 0
     seconds, problem = await run_step(step, context)
-    reloads = await _reloads(context) - before
-    if reloads > step.most_reloads and not problem:
-        problem = f"HAProxy was reloaded {reloads} times; {step.most_reloads} would have done"
+    after = await _reloads(context)
+    problem = problem or reload_problem(before, after, step.most_reloads)
+    reloads = max(0, after - before) if after is not None and before is not None else 0
     return StepResult(step.name, seconds, problem, began, context.now(), reloads)
 
 
-async def _reloads(context: Context) -> int:
-    """HAProxy's own count; none before it runs."""
-    try:
-        return (await context.master()).reloads
-    except HAProxyUnreadableError:
-        return 0
+async def _reloads(context: Context) -> int | None:
+    """HAProxy's own count of its reloads; None where it cannot be read within a moment."""
+    for _ in range(MASTER_TRIES):
+        try:
+            return (await context.master()).reloads
+        except HAProxyUnreadableError:  # for a moment after each reload
+            await asyncio.sleep(FRAME_S)
+    return None
 
 
 async def _draw_forever(context: Context, display: Display) -> None:

@@ -68,11 +68,23 @@ async def stop_node(context: Context) -> float:
     begin = context.now()
     took = await context.stage.stop(node)
     await wait_until_removed(context, node)
-    last = last_answer(context.samples, node.address) or begin
+    last = last_request_of(context, node, begin)
     context.note(f"{node.name} got its last request after {last - begin:.2f} s and had ended after {took:.2f} s")
     if last - begin > took:
         raise StepFailedError(f"{node.name} answered after it had ended")
     return last - begin
+
+
+def last_request_of(context: Context, node: Spot, begin: float) -> float:
+    """When the last request was sent that a node answered; at least `begin`, when the change was made.
+
+    Raises:
+        StepFailedError: the node answered nothing just before the change, so that the change proves nothing.
+    """
+    last = last_answer(context.samples, node.address)
+    if last is None or last < begin - SHARE_WINDOW_S:
+        raise StepFailedError(f"{node.name} answered no request in the second before the change")
+    return max(last, begin)
 
 
 async def wait_until_removed(context: Context, node: Spot) -> None:
@@ -87,6 +99,9 @@ async def wait_until_removed(context: Context, node: Spot) -> None:
 async def kill_node(context: Context) -> float:
     """Kill a node with all its processes; HAProxy has to notice, for gossip takes seconds."""
     node = context.web.pop()
+    server = await context.server_of(node)
+    if server is None or not server.is_up:
+        raise StepFailedError(f"HAProxy has no server of {node.name} that is up, before it is killed")
     begin = context.now()
     await context.stage.kill(node)
 
@@ -115,7 +130,7 @@ async def drain_node(context: Context) -> float:
     await asyncio.sleep(SHARE_WINDOW_S)
     if first_answer(context.samples, node.address, drained) is not None:
         raise StepFailedError(f"{node.name} got a request although it drains")
-    last = last_answer(context.samples, node.address) or begin
+    last = last_request_of(context, node, begin)
     back = context.now()
     await context.stage.tell(node, "ready")
     first = await context.until_seen(
@@ -130,6 +145,8 @@ async def change_weight(context: Context) -> float:
     """Give a node a tenth of its weight by tag."""
     node, others = context.web[0], len(context.web) - 1
     before = share(context.samples, node.address, context.now() - SHARE_WINDOW_S, context.now())
+    if not before:
+        raise StepFailedError(f"{node.name} answered no request in the second before its weight changes")
     expected = LIGHT_WEIGHT / (LIGHT_WEIGHT + USUAL_WEIGHT * others)
     begin = context.now()
     await context.stage.set_tags(node, {"weight": str(LIGHT_WEIGHT)})
@@ -203,6 +220,8 @@ async def restart_daemon(context: Context) -> float:
     """Restart rosterd; HAProxy goes on, with neither a reload nor a new worker."""
     before = await context.master()
     old = (await context.status()).get("pid")
+    if old is None:
+        raise StepFailedError("rosterd does not answer, before it is restarted")
     begin = context.now()
     await context.stage.restart_daemon()
 

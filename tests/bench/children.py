@@ -90,10 +90,12 @@ class Traffic:
         self._reader.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _ask_to_end(self._process)
         self._reader.join(STOP_S)
         _piped(self._process.stdout).close()
+        if self._process.returncode and kind is None:
+            raise RuntimeError(f"the load generator ended with exit code {self._process.returncode}")
 
     def _read(self) -> None:
         records = _piped(self._process.stdout).fileno()

@@ -5,6 +5,7 @@ They stand here once, before any measurement, and are never adapted to one: a mi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,11 +73,15 @@ GOALS: tuple[Goal, ...] = (
 
 
 def verdicts(results: Mapping[str, Mapping[str, Figures]]) -> tuple[Verdict, ...]:
-    """Put each goal beside what was measured; those that were not are left out."""
+    """Put each goal beside what was measured; those that were not are left out.
+
+    Where no request was sent nothing is known of how requests fare: every goal of that scenario is missed.
+    """
     found = []
     for goal in GOALS:
         contenders = results.get(goal.scenario, {})
-        measured = _number(contenders.get(OURS, {}).get(goal.figure))
+        ours = contenders.get(OURS, {})
+        measured = math.inf if ours.get("requests") == 0 else _number(ours.get(goal.figure))
         of = _number(contenders.get(goal.of, {}).get(goal.figure)) if goal.of else 1.0
         if measured is not None and of is not None:
             found.append(Verdict(goal, measured, goal.most * of))

@@ -155,3 +155,18 @@ def test_local_processes_where_containers_cannot_be_had(tmp_path_factory: pytest
     assert "local mode: a container engine answers, but containers cannot be had" in output
     assert process.returncode == 128 + signal.SIGTERM
     assert LocalCluster.open(directory).running() == ()
+
+
+def test_demo_ends_after_a_first_step_that_fails(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Without a cluster no other step is run, and none is said to have held."""
+    folder = tmp_path_factory.mktemp("no-haproxy")
+    (folder / "haproxy").write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    (folder / "haproxy").chmod(0o755)
+    with spawn(tmp_path_factory.mktemp("d"), DEMO="local", PATH=f"{folder}:{os.environ['PATH']}") as process:
+        output = process.communicate(timeout=120)[0]
+
+    assert process.returncode == 1
+    assert "1/9 the cluster starts" in output
+    assert "2/9" not in output
+    assert "not run: three nodes join, one node stops in order" in output
+    assert "\u2713" not in output

@@ -59,6 +59,8 @@ class Load:
             if self._process.returncode is None:
                 self._process.kill()
                 await self._process.wait()
+        if self._process.returncode and kind is None:
+            raise RuntimeError(f"the load generator ended with exit code {self._process.returncode}")
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         records = process.stdout

@@ -37,6 +37,8 @@ def report_of(about: Mapping[str, object], kinds: Sequence[type[Fault]], story: 
     rows = figures.fault_rows([kind.name for kind in kinds], story.played, losses, figures.excused_by_fault(ledger))
     counts = figures.requests(ledger)
     problems = [*story.problems, *(f"turn {one.turn.number}: {text}" for one in story.played for text in one.problems)]
+    if not story.played:
+        problems.append("no turn was played")
     if orphans:
         problems.append(f"processes that were left over: {', '.join(orphans)}")
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.children import Traffic
 from tests.bench.figures import (
     NOT_MEASURED,
     Figures,
@@ -239,3 +240,18 @@ class TestOptions:
         """With what would be right."""
         with pytest.raises(WrongUsage, match=words):
             options_of(given, ["join"], ["rosterd"])
+
+
+def test_goals_are_missed_where_no_request_was_sent() -> None:
+    """Nothing failed where nothing was sent, which is no success."""
+    none = verdicts({"crash": {"rosterd": {"requests": 0, "failed": 0}}})
+    assert none
+    assert not any(verdict.is_met for verdict in none)
+    some = verdicts({"crash": {"rosterd": {"requests": 9, "failed": 0}}})
+    assert [verdict.is_met for verdict in some] == [True]
+
+
+def test_load_generator_that_fails_is_not_overlooked() -> None:
+    """Its exit code is an error of the measurement, whatever samples there are."""
+    with pytest.raises(RuntimeError, match="the load generator ended with exit code"), Traffic(("192.0.2.1", 80), 1.0):
+        pass

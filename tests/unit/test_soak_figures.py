@@ -360,7 +360,9 @@ class TestReport:
         assert (report["ok"], report["faults"][FAULTS[1].name]["excused"]) == (True, 1)
         assert (report["seconds"]["failed"], report["seconds"]["excused"]) == ([0, 0, 1], [0, 0, 1])
 
-    @pytest.mark.parametrize("what", ["problem of a turn", "problem of the soak", "left over", "no requests"])
+    @pytest.mark.parametrize(
+        "what", ["problem of a turn", "problem of the soak", "left over", "no requests", "no turns"]
+    )
     def test_what_else_is_a_failure(self, what: str) -> None:
         """A fault that did not heal, a load that ended, a process that is left over, and nothing at all."""
         told = story()
@@ -371,6 +373,8 @@ class TestReport:
                 told.problems.append("the load ended by itself")
             case "left over":
                 told.left_over.append("serf (7)")
+            case "no turns":
+                told.played.clear()
             case _:
                 told.ledger = Ledger(0.0)
         assert report_of({}, FAULTS, told)["ok"] is False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,18 @@ from compose.demo.mode import (
     choose_otherwise,
 )
 from compose.demo.options import Options, OptionsRefusedError
-from compose.demo.report import StepResult, report_of, table_of, with_requests
+from compose.demo.report import StepResult, reload_problem, report_of, table_of, with_requests
 from compose.demo.step import StepFailedError
-from compose.demo.steps import MARK, STEPS, with_header
+from compose.demo.steps import MARK, STEPS, last_request_of, with_header
 from compose.load import Failure, Sample
+
+
+@dataclass(frozen=True)
+class LocalNode:
+    """A node as the steps see it."""
+
+    name: str
+    address: str
 
 
 def result(problem: str = "", seconds: float | None = 1.5) -> StepResult:
@@ -98,6 +107,52 @@ def test_a_failed_request_fails_its_step() -> None:
     assert (good.ok, good.requests, good.failed) == (True, 2, 0)
     assert (bad.ok, bad.requests, bad.failed) == (False, 2, 1)
     assert bad.problem == "requests failed: 1 x connection reset"
+
+
+def test_step_without_a_request_does_not_hold() -> None:
+    """Nothing was lost where nothing was sent, which proves nothing; a problem of the step itself is told first."""
+    assert with_requests(result(), [sample(2.5)]).problem.startswith("no request was sent")
+    assert with_requests(result("waited", None), []).problem == "waited"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "most", "problem"),
+    [
+        (0, 0, 0, ""),
+        (2, 3, 1, ""),
+        (2, 4, 1, "HAProxy was reloaded 2 times; 1 would have done"),
+        (3, 0, 1, "HAProxy was started anew: its count of reloads fell from 3 to 0"),
+        (None, 3, 1, "HAProxy's count of its reloads cannot be read from its master socket"),
+        (3, None, 1, "HAProxy's count of its reloads cannot be read from its master socket"),
+    ],
+)
+def test_count_of_reloads_that_cannot_be_compared_is_a_problem(
+    before: int | None, after: int | None, most: int, problem: str
+) -> None:
+    """A count that fell, or that is not there, is not taken for few reloads."""
+    assert reload_problem(before, after, most) == problem
+
+
+@pytest.mark.parametrize("answered_at", [None, 3.0])
+def test_node_that_answered_nothing_before_the_change_proves_nothing(
+    stage: LocalStage, answered_at: float | None
+) -> None:
+    """The last request of a node that served nothing is not taken for the moment of the change."""
+    context = Context(stage, lambda _: None)
+    node = LocalNode("web1", "127.20.0.11")
+    if answered_at is not None:
+        context.load.samples.append(Sample(answered_at, answered_at, kept=True, failure=None, backend=node.address))
+    with pytest.raises(StepFailedError, match="web1 answered no request in the second before"):
+        last_request_of(context, node, begin=5.0)
+    context.load.samples.append(Sample(4.9, 4.9, kept=True, failure=None, backend=node.address))
+    assert last_request_of(context, node, begin=5.0) == 5.0
+
+
+def test_load_outlasts_all_steps(stage: LocalStage) -> None:
+    """Else the last steps of a slow demo would see no request."""
+    plan = Context(stage, lambda _: None).load.plan
+    assert plan.longest_s > stage.deadline_s
+    assert plan.most >= plan.rate * plan.longest_s - 1
 
 
 def test_the_report() -> None:
