@@ -251,6 +251,13 @@ class Actuator:
             self.error = str(error)
             return None
 
+    def good_text(self) -> str | None:
+        """The last text that HAProxy was proven to run; None when there is none, or it cannot be read."""
+        try:
+            return self._file.read_good()
+        except ConfigFileError:
+            return None
+
     async def _attempt(self, blueprint: Blueprint, action: Awaitable[T], plan: Reload | None) -> T | None:
         """Do it; None when it failed, which was then logged and has its consequences drawn."""
         try:

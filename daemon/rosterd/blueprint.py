@@ -11,32 +11,76 @@ Pure. An edit makes a draft. Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from rosterd.model import Address
-from rosterd.policy import Own
-from rosterd.render import Template, structure_digest
+from rosterd.config_text import frame_digest, read_contents
+from rosterd.model import Address, Backend, Desired
+from rosterd.policy import Own, TemplateServers
+from rosterd.render import SAMPLES, Template, render, structure_digest
 from rosterd.settings import Endpoint, Settings
+
+JOINT = "-"
+"""Between the two digests of a structure: the blueprint's, and that of the text's frame."""
+
+
+def is_of_blueprint(structure: str, other: str) -> bool:
+    """True if both texts are of one template with the same settings, so that only servers make them differ."""
+    return structure.partition(JOINT)[0] == other.partition(JOINT)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """Settings and template together: all of the configuration that is not a server."""
+    """Settings and template together: all of the configuration that is not a member.
+
+    `structure` is a digest of the texts that they make without servers and with samples. `template_servers` are the
+    servers in the services' sections that no member is behind.
+    """
 
     settings: Settings
     template: Template
     structure: str = field(compare=False)
     binds: frozenset[Endpoint] = field(compare=False)
+    template_servers: TemplateServers = field(compare=False)
 
     @classmethod
     def of(cls, settings: Settings, template: Template) -> Blueprint:
         """Combine them; TemplateError when the template cannot be rendered with these settings."""
         structure = structure_digest(template, settings.proxy, settings.services)
-        return cls(settings, template, structure, frozenset(settings.binds()))
+        found = _template_servers(settings, template)
+        return cls(settings, template, structure, frozenset(settings.binds()), found)
+
+    def desired(self, backends: tuple[Backend, ...]) -> Desired:
+        """The text with these servers, read back; TemplateError when the template fails with them.
+
+        The text carries two digests as its structure: the blueprint's, and that of its own frame. A template may write
+        lines that depend on which servers there are, and samples do not show these.
+        """
+        text = render(self.template, self.structure, self.settings.proxy, self.settings.services, backends)
+        contents = read_contents(text, _names(backends))
+        structure = f"{self.structure}{JOINT}{frame_digest(contents)}"
+        # Rendered once: the blueprint's digest holds the place of the whole structure.
+        text = text.replace(self.structure, structure)
+        return Desired(structure, backends, text, replace(contents, structure=structure))
 
     def listens_at(self, addresses: frozenset[Address]) -> Own:
         """Where the balancer itself listens, and so no member serves; it has these addresses."""
         return Own(addresses, self.binds)
+
+
+def _template_servers(settings: Settings, template: Template) -> TemplateServers:
+    """The servers that stand in the text without a member, or beside samples: none of these is a member's."""
+    found: dict[str, dict[str, int | None]] = {service.name: {} for service in settings.services}
+    for servers in (), SAMPLES:
+        backends = [Backend(service.name, servers) for service in settings.services]
+        text = render(template, "", settings.proxy, settings.services, backends)
+        for (service, name), number in read_contents(text, _names(backends)).template_servers.items():
+            found[service].setdefault(name, number)
+    return found
+
+
+def _names(backends: Iterable[Backend]) -> Mapping[str, frozenset[str]]:
+    return {backend.service: frozenset(server.name for server in backend.servers) for backend in backends}
 
 
 class Drafts:

@@ -95,7 +95,7 @@ def print_states(answer: Mapping[str, Any]) -> None:
 
 
 def print_plan(answer: Mapping[str, Any]) -> None:
-    """Print a plan: the action, then each reason, command and wait."""
+    """Print a plan: the action, each reason, command and wait, what it leaves, and how the text changes."""
     console = _console()
     _say(console, answer["action"])
     for reason in answer["reasons"]:
@@ -104,6 +104,12 @@ def print_plan(answer: Mapping[str, Any]) -> None:
         _say(console, f"  {command}")
     for wait in answer["waits"]:
         _say(console, f"  {wait['service']}/{wait['server']} waits for {wait['for']}")
+    for reason in answer["left"]:
+        _say(console, f"  stays as it is: {reason['detail']}")
+    for line in answer["diff"]:
+        _say(console, line)
+    for line in answer["refused"].splitlines():
+        _say(console, f"refused by HAProxy: {line}")
 
 
 def event_line(event: Mapping[str, Any]) -> str:

@@ -23,14 +23,15 @@ import structlog
 
 from rosterd import __version__
 from rosterd.actuator import Actuator, Postponed
-from rosterd.blueprint import Blueprint
+from rosterd.blueprint import Blueprint, is_of_blueprint
 from rosterd.decider import Decider
 from rosterd.edits import Edits
 from rosterd.errors import ProxyError, ReloadFailed, SerfError, TemplateError
-from rosterd.journal import Journal, tell_age
+from rosterd.journal import Journal, tell_age, tell_left
 from rosterd.model import (
     Action,
     Address,
+    Desired,
     Nothing,
     Plan,
     Reload,
@@ -43,7 +44,8 @@ from rosterd.observed import Observed
 from rosterd.observer import Observer
 from rosterd.outcome import Outcome
 from rosterd.plan import is_settled
-from rosterd.planner import Planner
+from rosterd.plan_inputs import PlanInputs
+from rosterd.planner import Planned
 from rosterd.policy import Decision
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.render import Template
@@ -97,13 +99,13 @@ class Controller:
             news=partial(journal.begin, "look"),
             clock=clock,
         )
-        self._planner = Planner(
+        self._planner = PlanInputs(
             observed=self._observed, observer=self._observer, hand=self._hand, drafts=drafts, actuator=actuator
         )
         self._decider = Decider(observed=self._observed, drafts=drafts)
         self._begin_at: float | None = None
         self._kept: Template | None = None
-        self._plan: Plan | None = None
+        self._planned = Planned(None)
         self._turn_since: float | None = None
         self._complete = False
         self._rereads = False
@@ -182,7 +184,9 @@ class Controller:
             complete=self._complete,
             table=observed.table,
             decision=decider.decision,
-            plan=self._plan,
+            planned=self._planned,
+            template_servers=observed.template_servers,
+            refused=self._hand.refused_by(observed.running.pid) if observed.running else {},
             desired=decider.generation,
             on_disk=actuator.generation,
             running=observed.running,
@@ -300,9 +304,11 @@ class Controller:
         proven = self._decider.proven(outcome, now)
         if proven is not None:
             self._decider.commit(proven.decision)
-        self._plan = self._planner.plan(outcome, proven, now)
-        self._journal.planned(self._plan)
-        self._planner.tell_drift(self._plan, outcome)
+        before, self._planned = self._planned, self._planner.plan(outcome, proven, now)
+        plan = self._planned.plan
+        self._journal.planned(plan)
+        tell_left(before, self._planned)
+        self._planner.tell_drift(plan, outcome)
         await self._act(outcome, proven)
 
     def _take_edits(self) -> None:
@@ -358,7 +364,7 @@ class Controller:
     async def _act(self, outcome: Outcome, proven: Outcome | None) -> None:
         """Carry out the plan for `outcome`; `proven` is what should be by what is known to be good."""
         blueprint = outcome.blueprint
-        match self._plan:
+        match self._planned.plan:
             case Reload() as plan:
                 at_once = self._planner.goes_back or (not self._complete and self._observed.snapshot is not None)
                 (self._actuator.want_at_once if at_once else self._actuator.want)(outcome.desired)
@@ -369,7 +375,7 @@ class Controller:
                     await self._reload(outcome, plan)
             case Runtime(actions, waits) as plan:
                 self._actuator.rest()
-                await self._change(actions, waits)
+                await self._change(actions, waits, outcome.desired)
                 if is_settled(plan):
                     self._be_content(blueprint, outcome.decision)
                 if proven is outcome:
@@ -377,11 +383,16 @@ class Controller:
             case Nothing():
                 self._be_content(blueprint, outcome.decision)
                 await self._actuator.follow_in_time(outcome)
-                self._actuator.confirm(outcome.text)
+                self._confirm(outcome)
             case None:
                 self._actuator.rest()
                 if self._decider.has_inherited or any(outcome.decision.lines.values()) or not self._actuator.has_file:
                     await self._actuator.follow(outcome)
+
+    def _confirm(self, outcome: Outcome) -> None:
+        """Keep the text as the last good one, unless HAProxy runs without some of its lines."""
+        if not self._planned.lines:
+            self._actuator.confirm(outcome.text)
 
     async def _go_on_meanwhile(self, proven: Outcome, step: Plan) -> None:
         """Do what need not wait for the reload, by what is proven: of a draft nothing is done before it is."""
@@ -389,11 +400,11 @@ class Controller:
         if running is None:
             return
         if isinstance(step, Runtime | Reload) and (step.actions or step.waits):
-            await self._change(step.actions, step.waits)
-        if self._drafts.good is not None and proven.desired.structure == running.structure:
+            await self._change(step.actions, step.waits, proven.desired)
+        if self._drafts.good is not None and is_of_blueprint(proven.desired.structure, running.structure):
             await self._actuator.follow_in_time(proven)
 
-    async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...]) -> None:
+    async def _change(self, actions: tuple[Action, ...], waits: tuple[Wait, ...], desired: Desired) -> None:
         """Have the running worker change servers, and look what came of it."""
         running = self._observed.running
         if running is None or not actions:
@@ -411,6 +422,7 @@ class Controller:
         self._observer.see(after)
         self._journal.taken_by_hand(before, self._decider.by_hand)
         if done:
+            self._planner.note_actions(done, desired)
             self._journal.servers_changed(done, waits, running.pid)
             self._observer.hurry()
             self._wake.set()  # for the next step
@@ -434,6 +446,7 @@ class Controller:
             return
         self._hand.recover()
         await self._observer.look_for(applied.proof.worker_pid, 2 * blueprint.settings.proxy.answer_timeout_s)
+        self._planner.note_reload(outcome, applied.proof.worker_pid)
         if difference := self._planner.difference_left(outcome):
             # A worker that runs something else than the file was to say will do so after the next reload as well.
             self._planner.goes_back = self._drafts.is_on_trial(blueprint)
@@ -449,6 +462,8 @@ class Controller:
         """HAProxy runs what is desired, but for who still leaves: call it good, and forget what led there."""
         self._actuator.rest()
         self._journal.settle()
+        if self._planned.futile:
+            return  # a reload with this text has not made HAProxy run it, so nothing is proven
         self._prove(blueprint, decision)
         if not self._complete and self._observed.is_whole:
             self._complete = True

@@ -23,7 +23,7 @@ from rosterd.journal import tell_decision
 from rosterd.model import AdminState, Running
 from rosterd.observed import Observed
 from rosterd.outcome import Outcome
-from rosterd.policy import Decision, Lines, View, inherited_lines
+from rosterd.policy import Decision, Lines, TemplateServers, View, inherited_lines
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,9 @@ class Decider:
         self._drafts = drafts
         self._stand_in: Outcome | None = None
         self._guard_overridden = False
+        self._observed.template_servers = frozenset(
+            (service, name) for service, names in self._all_template_servers().items() for name in names
+        )
 
     @property
     def served_names(self) -> frozenset[str]:
@@ -72,7 +75,7 @@ class Decider:
             for blueprint in (self._drafts.newest, self._drafts.good_or_only)
             for service in blueprint.settings.services
         }
-        found = inherited_lines(running, services.values())
+        found = inherited_lines(running, services.values(), self._all_template_servers())
         merged = {name: {**lines, **self.served.get(name, {})} for name, lines in found.items()}
         self.served = {**self.served, **merged}
         names = _names(found)
@@ -91,11 +94,20 @@ class Decider:
             by_hand=self.by_hand,
             waiting=waiting,
             own=blueprint.listens_at(observed.own_addresses),
+            template_servers=blueprint.template_servers,
             guard_overridden=self._guard_overridden,
         )
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
-        outcome = self.outcome = Outcome.of(observed.table, blueprint, view, now, last)
+        outcome = Outcome.of(observed.table, blueprint, view, now, last)
+        if self._drafts.is_on_trial(blueprint) and (omitted := outcome.desired.omitted):
+            service, name = omitted[0]
+            raise TemplateError(
+                f"{blueprint.template.label}: the text has no line for {service}/{name}: a section `backend {service}` "
+                f"or `listen {service}` with a line `server {{{{ server.name }}}} …` for each server"
+            )
+        self.outcome = outcome
+        self._note_template_servers(outcome)
         if last is None or outcome.desired is not last.desired:
             self.generation = of_desired(outcome.desired, now, self.generation)
         return outcome
@@ -105,7 +117,8 @@ class Decider:
         if not self._drafts.is_on_trial(outcome.blueprint):
             return outcome
         good, last = self._drafts.good_or_only, self._stand_in
-        view = replace(outcome.view, own=good.listens_at(self._observed.own_addresses))
+        own = good.listens_at(self._observed.own_addresses)
+        view = replace(outcome.view, own=own, template_servers=good.template_servers)
         if last is not None and last.is_still_right(outcome.table, good, view, now):
             return last
         try:
@@ -113,6 +126,19 @@ class Decider:
         except TemplateError:
             self._stand_in = None
         return self._stand_in
+
+    def _all_template_servers(self) -> TemplateServers:
+        """The servers that are the template's own, by the draft or by what is in force."""
+        found: dict[str, dict[str, int | None]] = {}
+        for blueprint in (self._drafts.newest, self._drafts.good_or_only):
+            for service, servers in blueprint.template_servers.items():
+                found.setdefault(service, {}).update(servers)
+        return found
+
+    def _note_template_servers(self, outcome: Outcome) -> None:
+        keys = {(service, name) for service, names in self._all_template_servers().items() for name in names}
+        contents = outcome.desired.contents
+        self._observed.template_servers = frozenset(keys.union(contents.template_servers if contents else ()))
 
     def commit(self, decision: Decision) -> None:
         """Remember a decision by proven settings."""

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import structlog
 
 from rosterd.metrics import Metrics
-from rosterd.model import Action, AdminState, Change, Plan, Reload, Runtime, Transition, Wait
+from rosterd.model import Action, AdminState, Change, LineChange, Plan, Reload, Runtime, Transition, Wait
 from rosterd.observed import Side
 from rosterd.plan import acts
+from rosterd.planner import Planned
 from rosterd.policy import Damped, Decision, Held
 from rosterd.proxy.actions import lines_of
 from rosterd.proxy.apply import Applied
@@ -134,6 +135,9 @@ class Journal:
             members=list(trace.members),
             reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
             reasons_total=len(plan.reasons),
+            lines_added=lines_of_text(plan.lines, added=True),
+            lines_removed=lines_of_text(plan.lines, added=False),
+            lines_total=len(plan.lines),
             pid=applied.proof.worker_pid,
             old_workers=applied.proof.old_workers,
             warnings=list(applied.warnings),
@@ -144,6 +148,32 @@ class Journal:
             wake_to_plan_s=round(trace.seconds_to_plan(now), 4),
             wake_to_applied_s=round(seconds, 4),
         )
+
+
+def tell_left(before: Planned, after: Planned) -> None:
+    """Say which differences are not removed, once for each; and that there are none any more."""
+    is_the_same = after.left == before.left and (after.lines == before.lines or not after.left)
+    if after.plan is None or is_the_same:
+        return
+    if after.left:
+        log.warning(
+            "text.not_applied",
+            reasons=[reason.detail for reason in after.left[:SHOWN]],
+            lines_added=lines_of_text(after.lines, added=True),
+            lines_removed=lines_of_text(after.lines, added=False),
+            effect="HAProxy runs without it until the next reload, edit or change of servers",
+        )
+    else:
+        log.info("text.applied", reasons=[reason.detail for reason in before.left[:SHOWN]])
+
+
+def lines_of_text(lines: Sequence[LineChange], *, added: bool) -> list[str]:
+    """The lines that came, or those that are gone, each with its section, as far as a log line has room."""
+    return [
+        line.line if line.section == line.line else f"{line.section}: {line.line}"  # a heading is its own section
+        for line in lines
+        if line.is_added is added
+    ][:SHOWN]
 
 
 def tell_drift(plan: Plan) -> None:

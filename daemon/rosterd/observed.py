@@ -24,6 +24,7 @@ from rosterd.model import (
     Running,
     RunningServer,
     Runtime,
+    ServerKey,
     Snapshot,
     Status,
 )
@@ -87,6 +88,8 @@ class Observed:
         self.machine: frozenset[Address] = frozenset()
         """The addresses of this machine, as far as they are known."""
         self.running: Running | None = None
+        self.template_servers: frozenset[ServerKey] = frozenset()
+        """The servers that are the template's own: they are no member's, and none of them comes or goes here."""
         self.generation: Generation | None = None
         """What HAProxy was last seen to run, whatever its checks say, and since when; None before the first look."""
         self.seen_by_hand: Mapping[tuple[str, str], AdminState] = {}
@@ -134,7 +137,7 @@ class Observed:
 
     def note_generation(self, running: Running, now: float) -> None:
         """Note since when HAProxy runs what it does."""
-        self.generation = of_running(running, now, self.generation)
+        self.generation = of_running(running.without(self.template_servers), now, self.generation)
 
     def stale_at(self, limit_s: float) -> float | None:
         """When the agent will have been silent for too long; None while it answers, and once it has been."""
@@ -153,7 +156,7 @@ class Observed:
         """
         here = {
             (service, server.name): server
-            for service, servers in running.backends.items()
+            for service, servers in running.without(self.template_servers).backends.items()
             for server in servers.values()
         }
         found = {key: server.state for key, server in here.items() if _is_by_hand(server)}
@@ -174,7 +177,7 @@ class Observed:
         has not begun. In is one whose first check has not even begun; not if it was added anew for that before. Who is
         neither any more is forgotten, and so is what was set by hand on a server that nobody wants.
         """
-        running = self.running.backends if self.running else {}
+        running = self.running.without(self.template_servers).backends if self.running else {}
         leaving = {
             (backend.service, server.name): server.weight > 0 and server.state is AdminState.READY
             for backend in desired.backends

@@ -34,7 +34,7 @@ class Outcome:
         settings, template = self.blueprint.settings, self.blueprint.template
         path = settings.proxy.runtime_socket
         proxy = settings.proxy.model_copy(update={"runtime_socket": path.with_name(f"{path.name}.aside")})
-        return render(template, self.blueprint.structure, proxy, settings.services, self.decision.backends)
+        return render(template, self.desired.structure, proxy, settings.services, self.decision.backends)
 
     @classmethod
     def of(cls, table: Table, blueprint: Blueprint, view: View, now: float, last: Outcome | None = None) -> Outcome:
@@ -46,8 +46,7 @@ class Outcome:
         decision = decide(table, settings.services, view, settings.policy, now)
         if last is not None and last.blueprint == blueprint and last.decision.backends == decision.backends:
             return cls(table, blueprint, view, decision, last.desired)
-        text = render(blueprint.template, blueprint.structure, settings.proxy, settings.services, decision.backends)
-        return cls(table, blueprint, view, decision, Desired(blueprint.structure, decision.backends, text))
+        return cls(table, blueprint, view, decision, blueprint.desired(decision.backends))
 
     def is_still_right(self, table: Table, blueprint: Blueprint, view: View, now: float) -> bool:
         """Whether deciding again would come to the same."""

@@ -11,8 +11,6 @@ job, so that `rosterd plan` can print it. Rules:
 - A server whose first check HAProxy has put off is added anew: that is how to have one at once.
 - Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in: until the
   first checks have spoken. Who stays for want of somebody that answers is policy's to say.
-- While the agent of a server is on (`agent-check`), weight and state are the agent's. It is switched off before the
-  server is taken out, since it would undo that, and on again with the server's weight.
 - Structure, and what this HAProxy cannot be told at run time, are reasons to reload. What it can be told does not wait
   for that.
 """
@@ -28,12 +26,9 @@ from rosterd.model import (
     Action,
     AddServer,
     AdminState,
-    AgentCheck,
     Backend,
     CutSessions,
     Desired,
-    DisableAgent,
-    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -45,6 +40,7 @@ from rosterd.model import (
     RunningServer,
     Runtime,
     Server,
+    ServerKey,
     SetEndpoint,
     SetState,
     SetWeight,
@@ -55,8 +51,8 @@ from rosterd.server_lines import ServerLines
 FIRST_CHECK = "its first check"
 REPLACEMENT = "another server to take its traffic"
 
-Key = tuple[str, str]
-"""Service and server."""
+NAMES_SHOWN = 3
+"""How many servers a reason names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +61,34 @@ class Means:
 
     `departed` says since when a (service, server) that is not desired gets no new requests, `unchecked` since when the
     first check of one has been awaited and has not begun, `refused` what HAProxy's running worker answered to an action
-    that it did not take. A first check should have begun within `check_s`. Times are monotonic seconds.
+    that it did not take. A first check should have begun within `check_s`. Times are monotonic seconds. To `closed`
+    services no server is added at run time: the options of servers that stay there change with it, and in between two
+    could serve where the text has one. In `awaited` services the coming reload brings servers of the template's own.
     """
 
     now: float = 0.0
     drain_s: float = 0.0
-    departed: Mapping[Key, float] = field(default_factory=dict)
-    unchecked: Mapping[Key, float] = field(default_factory=dict)
+    departed: Mapping[ServerKey, float] = field(default_factory=dict)
+    unchecked: Mapping[ServerKey, float] = field(default_factory=dict)
     refused: Mapping[Action, str] = field(default_factory=dict)
     check_s: float = math.inf
+    closed: frozenset[str] = frozenset()
+    awaited: frozenset[str] = frozenset()
 
 
-def compare(desired: Desired, running: Running, means: Means | None) -> Plan:
-    """What takes HAProxy from what it runs towards what is desired; without means, by reloads alone."""
+def compare(desired: Desired, running: Running, means: Means | None, text: tuple[Reason, ...] | None = None) -> Plan:
+    """What takes HAProxy from what it runs towards what is desired; without means, by reloads alone.
+
+    `text` are the reasons to reload that the text gives beside its servers; without them two digests are compared.
+    The template's own servers are no difference: they are part of the text.
+    """
+    found = structure_reasons(desired, running) if text is None else text
+    own = desired.contents.template_servers if desired.contents else {}
+    running = running.without(own)
     if means is None:
-        reasons = tuple(_all_reasons(desired, running))
+        reasons = (*found, *_all_reasons(desired, running))
         return Reload(reasons) if reasons else Nothing()
-    step = _Step(desired, running, means)
+    step = _Step(desired, running, means, found)
     step.take()
     if step.reasons:
         return Reload(tuple(step.reasons), tuple(step.actions), tuple(step.waits))
@@ -131,7 +138,6 @@ def _as_in_file(server: Server) -> Server:
 
 
 def _all_reasons(desired: Desired, running: Running) -> Iterator[Reason]:
-    yield from structure_reasons(desired, running)
     for backend in desired.backends:
         # HAProxy leaves a backend without servers out of `show servers state`.
         yield from _server_reasons(backend, running.backends.get(backend.service, {}))
@@ -175,11 +181,11 @@ def _changed(server: Server, running: RunningServer) -> list[str]:
 class _Step:
     """One step of one plan, being made."""
 
-    def __init__(self, desired: Desired, running: Running, means: Means) -> None:
+    def __init__(self, desired: Desired, running: Running, means: Means, reasons: tuple[Reason, ...]) -> None:
         self.actions: list[Action] = []
         self.waits: list[Wait] = []
-        self.reasons = list(structure_reasons(desired, running))
-        self._is_other_structure = bool(self.reasons)
+        self.reasons = list(reasons)
+        self._is_other_text = bool(reasons)
         self._desired = desired
         self._running = running
         self._means = means
@@ -190,10 +196,10 @@ class _Step:
             return
         for backend in self._desired.backends:
             found = self._running.backends.get(backend.service, {})
-            if not found and self._is_other_structure:
+            if not found and self._is_other_text:
                 continue  # it may not even be there yet
             self._add_new(backend, found)
-            stay = _stay(backend, found)
+            stay = _stay(backend, found, is_awaited=backend.service in self._means.awaited)
             wanted = {server.name: server for server in backend.servers}
             for name in sorted(found):
                 if name in stay:
@@ -211,6 +217,11 @@ class _Step:
 
     def _add_new(self, backend: Backend, found: Mapping[str, RunningServer]) -> None:
         new = [server for server in backend.servers if server.name not in found]
+        if new and backend.service in self._means.closed:
+            names = ", ".join(server.name for server in new[:NAMES_SHOWN])
+            detail = f"{backend.service}: {names} with the other options that servers beside it get"
+            self.reasons.append(Reason(ReasonKind.SERVER_ADDED, detail))
+            return
         if len(new) > most_additions(len(found)):
             detail = f"{backend.service}: {len(new)} servers to add, a reload is faster"
             self.reasons.append(Reason(ReasonKind.SERVER_ADDED, detail))
@@ -238,46 +249,25 @@ class _Step:
         if server.endpoint != (found.address, found.port):
             self._act(SetEndpoint(service, name, server.address, server.port))
         weight = found.weight
-        state = state_in_haproxy(server)
-        if _is_of_another_line(server, found):
-            detail = f"{service}/{name}: weight {found.initial_weight} to {server.weight}, on a line with agent-check"
-            self.reasons.append(Reason(ReasonKind.SERVER_CHANGED, detail))
-            if found.agent is AgentCheck.ON:  # it makes its own of every weight
-                return
-        is_out = not _takes_traffic(server) and (weight, found.state) != (server.weight, state)
-        if found.agent is AgentCheck.ON and is_out:
-            self._silence_agent(service, found)
-            weight = 0
         if found.check_off and not found.checked and weight > 0:  # added, and the rest of that was cut off
             self._act(SetWeight(service, name, 0))
             weight = 0
+        state = state_in_haproxy(server)
         if found.state is not state:
             self._act(SetState(service, name, state))
         if found.check_off:
             self._act(EnableChecks(service, name))
-        if weight != server.weight:
-            self._level_weight(service, server, found, weight)
-
-    def _level_weight(self, service: str, server: Server, found: RunningServer, weight: int) -> None:
-        name = server.name
+        if weight == server.weight:
+            return
         if weight == 0 and _takes_traffic(server) and not found.checked:
             self.waits.append(Wait(service, name, FIRST_CHECK))
             if self._is_put_off((service, name)):
                 self._act(SetState(service, name, AdminState.MAINT))
                 self._act(RemoveServer(service, name))
-            return
-        self._act(SetWeight(service, name, server.weight))
-        if found.agent is AgentCheck.OFF and weight == 0 and not _is_of_another_line(server, found):
-            self._act(EnableAgent(service, name))
+        else:
+            self._act(SetWeight(service, name, server.weight))
 
-    def _silence_agent(self, service: str, found: RunningServer) -> None:
-        """Take a server from its agent, which would undo what is set, and end the state that the agent gave it."""
-        self._act(DisableAgent(service, found.name))
-        self._act(SetWeight(service, found.name, 0))
-        if found.out_by_agent is not AdminState.READY:
-            self._act(SetState(service, found.name, AdminState.READY))
-
-    def _is_put_off(self, key: Key) -> bool:
+    def _is_put_off(self, key: ServerKey) -> bool:
         """Whether the first check came due before it was switched on: HAProxy forgot it then for a whole `inter`."""
         since = self._means.unchecked.get(key)
         return since is not None and self._means.now >= since + self._means.check_s
@@ -289,10 +279,7 @@ class _Step:
         name = server.name
         sessions = self._running.sessions.get((service, name))
         is_late = self._means.now >= self._means.departed.get((service, name), self._means.now) + self._means.drain_s
-        if server.agent is AgentCheck.ON:
-            self._silence_agent(service, server)
-            self.waits.append(Wait(service, name, "running requests"))
-        elif server.weight > 0 and server.state is AdminState.READY:
+        if server.weight > 0 and server.state is AdminState.READY:
             self._act(SetWeight(service, name, 0))
             self.waits.append(Wait(service, name, "running requests"))
         elif sessions is None:
@@ -319,24 +306,20 @@ class _Step:
         return False
 
 
-def _stay(backend: Backend, found: Mapping[str, RunningServer]) -> frozenset[str]:
-    """Who has to stay a while.
+def _stay(backend: Backend, found: Mapping[str, RunningServer], *, is_awaited: bool) -> frozenset[str]:
+    """The servers that have to stay for a while although they are to go out.
 
-    Those who serve just now and are to go out, if without them nobody would serve and somebody else is about to.
+    They serve just now, without them none would, and another one is about to: by a first check, or because a reload
+    brings a server of the template's own.
     """
     serving = frozenset(name for name, server in found.items() if _serves(server))
     wanted = {server.name for server in backend.servers if _takes_traffic(server)}
     is_about_to = any(name not in found or not _is_in(found[name]) for name in wanted)
-    return serving if is_about_to and not serving & wanted else frozenset()
+    return serving if (is_about_to or is_awaited) and not serving & wanted else frozenset()
 
 
 def _takes_traffic(server: Server) -> bool:
     return server.weight > 0 and server.state is AdminState.READY
-
-
-def _is_of_another_line(server: Server, found: RunningServer) -> bool:
-    """True if the agent of a server would name a percentage of another weight than the one that is desired."""
-    return found.agent is not AgentCheck.NONE and server.weight not in (0, found.initial_weight)
 
 
 def _is_in(found: RunningServer) -> bool:

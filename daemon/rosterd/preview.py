@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import unified_diff
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,37 @@ import typer
 
 from rosterd.addresses import read_addresses
 from rosterd.admin.client import ask
-from rosterd.answers import Plan, plan_answer, records_of
-from rosterd.blueprint import Blueprint
-from rosterd.errors import MembersFileError
-from rosterd.model import Address, AdminState, Backend, Desired, MemberRecord, Nothing, Server
-from rosterd.plan import Means, compare
+from rosterd.answers import DryRun, dry_run_answer, records_of
+from rosterd.blueprint import Blueprint, is_of_blueprint
+from rosterd.errors import ConfigFileError, ConfigRefused, MembersFileError, ProxyBinaryError
+from rosterd.model import (
+    Address,
+    AdminState,
+    Backend,
+    Desired,
+    MemberRecord,
+    Nothing,
+    Reason,
+    ReasonKind,
+    Reload,
+    Running,
+    Runtime,
+    Server,
+    ServerKey,
+)
+from rosterd.plan import Means
+from rosterd.planner import Planned, Situation, next_plan
 from rosterd.policy import Lines, View, answers_in, decide, inherited_lines
+from rosterd.proxy.actions import lines_of
+from rosterd.proxy.commands import OBSERVE_WITH_SESSIONS
+from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import check as check_configuration
 from rosterd.proxy.server_state import reads_server_state
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
-from rosterd.render import render as configuration_of
 from rosterd.roster import EMPTY, Table, advance, inherit
-from rosterd.settings import Settings, ignored_variables, load
+from rosterd.running_text import template_servers_of, text_on_disk
+from rosterd.settings import Settings, load
 from rosterd.sources import Sources
 
 _NOW = 0.0
@@ -57,8 +76,6 @@ def check(settings_file: Path | None) -> int:
             f"{loaded.proxy.template_file}: has a server-state-file or load-server-state-from-file line of its own, so "
             "a reload forgets which servers were down: take the line out, and rosterd adds what is needed"
         )
-    for variable in ignored_variables():
-        typer.echo(f"rosterd: warning: {variable} is ignored: a container platform set it, and it is no key", err=True)
     for warning in warnings:
         typer.echo(f"rosterd: warning: {warning}", err=True)
     typer.echo(f"settings, template {loaded.proxy.template_file} and the configuration made from them are valid")
@@ -68,25 +85,85 @@ def check(settings_file: Path | None) -> int:
 def render(settings_file: Path | None, members_file: str | None) -> int:
     """Print the configuration for the members at hand."""
     loaded, blueprint = _read(settings_file)
-    table, view = _members(blueprint, members_file)
+    table, view, _ = _members(blueprint, members_file)
     typer.echo(_text(blueprint, _decided(loaded, table, view)), nl=False)
     return 0
 
 
-def plan(settings_file: Path | None, members_file: str | None, show: Callable[[Plan], None]) -> int:
-    """Compare what should be, by the files as they are now, with what HAProxy runs; 1 when they differ."""
+def plan(settings_file: Path | None, members_file: str | None, show: Callable[[DryRun], None]) -> int:
+    """Compare what should be, by the files as they are now, with what HAProxy runs; 1 when they differ.
+
+    The plan is made by `next_plan`, as the daemon's own: only where its values come from is different.
+    """
     loaded, blueprint = _read(settings_file)
-    table, view = _members(blueprint, members_file)
-    running = asyncio.run(observe(HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)))
+    table, view, status = _members(blueprint, members_file)
+    socket = HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)
+    running = asyncio.run(observe(socket, OBSERVE_WITH_SESSIONS))
     if not view.served:
-        view = _view(inherited_lines(running, loaded.services))
+        view = replace(view, served=inherited_lines(running, loaded.services, blueprint.template_servers))
+        view = replace(view, by_hand=_by_hand(view.served))
     view = replace(view, answering=answers_in(running))
-    backends = _decided(loaded, table, view)
-    desired = Desired(blueprint.structure, backends, _text(blueprint, backends))
-    means = Means(_NOW, loaded.proxy.drain_timeout_s) if loaded.proxy.apply == "runtime" else None
-    found = compare(desired, running, means)
-    show(plan_answer(found))
-    return 0 if isinstance(found, Nothing) else 1
+    desired = blueprint.desired(_decided(loaded, table, view))
+    situation = _situation(blueprint, desired, running, status)
+    planned = _planned(situation, status)
+    refused = asyncio.run(_refusal(loaded, desired)) if isinstance(planned.plan, Reload) else ""
+    is_known = situation.text.contents is not None
+    diff = unified_diff(situation.text.text.splitlines(), desired.text.splitlines(), "running", "new", lineterm="")
+    show(dry_run_answer(planned, refused, diff if is_known and isinstance(planned.plan, Reload) else ()))
+    return 0 if isinstance(planned.plan, Nothing) else 1
+
+
+def _situation(blueprint: Blueprint, desired: Desired, running: Running, status: Mapping[str, Any]) -> Situation:
+    """What the daemon knows besides, by its status, which is empty where it was not asked, and by the files on disk."""
+    proxy = blueprint.settings.proxy
+    file = ConfigFile(proxy.config_file, proxy.state_dir)
+    texts = [_text_or_none(file.read_good), _text_or_none(file.read)]
+    departed = {
+        (service["name"], row["name"]): _NOW - row["since_s"]
+        for service in status.get("services", [])
+        for row in service["leaving"]
+    }
+    wanted = (status.get("generations", {}).get("desired") or {}).get("structure")
+    left = status.get("plan", {}).get("left", []) if wanted == desired.structure else []
+    return Situation(
+        desired=desired,
+        settings=blueprint.settings,
+        running=running,
+        text=text_on_disk(texts, running, template_servers_of(desired, running, blueprint)),
+        seen=Means(_NOW, departed=departed),
+        on_trial=running.structure != "" and not is_of_blueprint(desired.structure, running.structure),
+        left=frozenset(Reason(ReasonKind(row["kind"]), row["detail"]) for row in left),
+    )
+
+
+def _planned(situation: Situation, status: Mapping[str, Any]) -> Planned:
+    """The plan, with those of its actions refused that the daemon's HAProxy has refused."""
+    errors = {tuple(row["commands"]): row["error"] for row in status.get("refused", [])}
+    planned = next_plan(situation)
+    actions = planned.plan.actions if isinstance(planned.plan, Runtime | Reload) else ()
+    refused = {action: errors[lines] for action in actions if (lines := tuple(lines_of(action))) in errors}
+    return next_plan(replace(situation, seen=replace(situation.seen, refused=refused))) if refused else planned
+
+
+async def _refusal(loaded: Settings, desired: Desired) -> str:
+    """Why HAProxy refuses the text; empty when it does not."""
+    proxy = loaded.proxy
+    with tempfile.TemporaryDirectory(prefix="rosterd-plan-") as directory:
+        path = Path(directory) / proxy.config_file.name
+        path.write_text(desired.text, encoding="utf-8")
+        try:
+            await check_configuration(proxy.binary, path, proxy.check_timeout_s, shown_as=proxy.config_file)
+        except (ConfigRefused, ProxyBinaryError) as error:
+            return str(error)
+    return ""
+
+
+def _text_or_none(read: Callable[[], str | None]) -> str | None:
+    """A text on disk; None where there is none, or this user may not read it."""
+    try:
+        return read()
+    except ConfigFileError:
+        return None
 
 
 # --- what they share --------------------------------------------------------------------------------------------
@@ -98,8 +175,9 @@ def _read(settings_file: Path | None) -> tuple[Settings, Blueprint]:
     return loaded, Blueprint.of(loaded, template)
 
 
-def _members(blueprint: Blueprint, file: str | None) -> tuple[Table, View]:
-    """The members from a file; or those of the running daemon, with whom it serves now and whom it lets wait."""
+def _members(blueprint: Blueprint, file: str | None) -> tuple[Table, View, Mapping[str, Any]]:
+    """The members from a file; or those of the running daemon, with its servers, and its status."""
+    template_servers = blueprint.template_servers
     if file is None:
         listen = blueprint.settings.admin.listen
         answer = asyncio.run(ask(listen, "/v1/members"))
@@ -111,12 +189,14 @@ def _members(blueprint: Blueprint, file: str | None) -> tuple[Table, View]:
         own = blueprint.listens_at(_addresses(now["agent"].get("address")))
         table = _table(known, records_of(json.dumps(answer), listen))
         overridden = bool(now.get("guard_overridden"))
-        return table, replace(_view(lines), waiting=waiting, own=own, guard_overridden=overridden)
+        view = replace(_view(lines), waiting=waiting, own=own, guard_overridden=overridden)
+        return table, replace(view, template_servers=template_servers), now
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise MembersFileError(f"{file}: cannot be read: {error}") from error
-    return _table(EMPTY, records_of(text, "standard input" if file == "-" else file)), _view({})
+    table = _table(EMPTY, records_of(text, "standard input" if file == "-" else file))
+    return table, replace(_view({}), template_servers=template_servers), {}
 
 
 def _addresses(of_agent: str | None) -> frozenset[Address]:
@@ -145,13 +225,16 @@ def _served_lines(answer: Mapping[str, Any]) -> Lines:
 
 
 def _view(lines: Lines) -> View:
-    by_hand = {
+    return View(served=lines, answering={}, health_score=0, by_hand=_by_hand(lines))
+
+
+def _by_hand(lines: Lines) -> Mapping[ServerKey, AdminState]:
+    return {
         (service, name): server.state
         for service, servers in lines.items()
         for name, server in servers.items()
         if server.is_by_hand
     }
-    return View(served=lines, answering={}, health_score=0, by_hand=by_hand)
 
 
 def _decided(settings: Settings, table: Table, view: View) -> tuple[Backend, ...]:
@@ -164,5 +247,4 @@ def _everywhere(settings: Settings, servers: tuple[Server, ...]) -> tuple[Backen
 
 
 def _text(blueprint: Blueprint, backends: tuple[Backend, ...]) -> str:
-    settings = blueprint.settings
-    return configuration_of(blueprint.template, blueprint.structure, settings.proxy, settings.services, backends)
+    return blueprint.desired(backends).text

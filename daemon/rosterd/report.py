@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from rosterd.damping import Penalties
 from rosterd.generation import Generation
-from rosterd.model import Address, Plan, Running
+from rosterd.model import Action, Address, Running, ServerKey
+from rosterd.planner import Planned
 from rosterd.policy import Decision
 from rosterd.roster import Table
 from rosterd.settings import ServiceSettings
@@ -43,7 +44,9 @@ class Report:
     complete: bool
     table: Table
     decision: Decision | None
-    plan: Plan | None
+    planned: Planned
+    template_servers: frozenset[ServerKey]
+    refused: Mapping[Action, str]
     desired: Generation | None
     on_disk: Generation | None
     running: Running | None

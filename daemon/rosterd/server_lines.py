@@ -5,8 +5,8 @@ that its line in the file has. Here the rendered text is read back for that, and
 
 - Only words that mean the same on HAProxy's socket as in its file: a line with quotes, escapes or anything else that
   the socket might read differently has an obstacle instead of options, and the server comes by a reload.
-- The differences between versions of HAProxy are in `proxy/versions.py`.
-- The alphabet of a word and the limit on words are those of the command, in `proxy/actions.py`.
+- What differs between versions of HAProxy in these lines is in the tables below.
+- Never more words than HAProxy 2.6 survives.
 
 Sources: HAProxy's configuration manual, "Server and default-server options", and management guide, "add server".
 """
@@ -14,24 +14,33 @@ Sources: HAProxy's configuration manual, "Server and default-server options", an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rosterd.proxy.actions import MAX_OPTIONS, is_word
-from rosterd.proxy.versions import DEFAULTS_SINCE, DYNAMIC_COOKIE_SINCE, is_refused_by_add_server, version_of
+from rosterd.config_text import SECTIONS, without_own
 
-_PROXIES = frozenset({"defaults", "frontend", "backend", "listen"})
-_OTHERS = frozenset({"global", "peers", "resolvers", "userlist", "mailers", "program", "http-errors", "ring", "cache"})
-_NEWER = frozenset({"log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "acme"})
-_SECTIONS = _PROXIES | _OTHERS | _NEWER
+MOST_OPTIONS = 50
+"""HAProxy 2.6.12 dies of a command of 64 words; `add server NAME ENDPOINT id N weight N` takes some of them."""
 
-# Given by us in each command, with a value of ours.
-_OWN_WITH_VALUE = frozenset({"id", "weight"})
-_OWN = frozenset({"disabled", "enabled"})
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]-]+")
 
-_OF_NAMES = frozenset({"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts"})
-"""Options with a value that say how a host name is resolved. A member's server has a literal address, for which they
-mean nothing, and no version takes them at run time."""
+_NEVER = frozenset(
+    {
+        "init-addr",
+        "resolvers",
+        "resolve-prefer",
+        "resolve-net",
+        "resolve-opts",
+        "redir",
+        "stick",
+        "non-stick",
+        "no-check",
+    }
+)
+_SINCE = {"cookie": (3, 0)}
+
+_DYNAMIC_COOKIE_SINCE = (2, 8)
+"""Before, a server that is added at run time gets no cookie from `cookie NAME dynamic`: its visitors lose theirs."""
 
 _DEFAULTS = {"pool-max-conn": "-1", "pool-purge-delay": "5s"}
 """Options for which a command has another default than the file: without these, HAProxy 2.6 keeps no idle connection to
@@ -46,9 +55,6 @@ _CONDITIONAL = frozenset({"server", "default-server", "balance", "hash-type", "c
 
 _ELSEWHERE = frozenset({"check-ssl", "no-check-ssl", "no-ssl", "port", "addr"})
 """Where one of these stands, the checks of a server that speaks TLS do not speak it for that reason alone."""
-
-_CHECKS = frozenset({"check", "agent-check"})
-_NO_CHECKS = {"no-check": "check", "no-agent-check": "agent-check"}
 
 _DYNAMIC_BALANCE = frozenset({"roundrobin", "leastconn", "first", "random"})
 _STATIC_BALANCE = frozenset({"static-rr"})
@@ -73,8 +79,8 @@ class _Section:
     obstacle: str = ""
     servers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     """Each server's line, and the defaults that stand above it: those below are for others."""
-    checks: frozenset[str] = frozenset()
-    """What of `check` and `agent-check` the `default-server` lines switch on, also those that `defaults` leaves out."""
+    default_words: list[str] = field(default_factory=list)
+    """The words of all `default-server` lines, also of those that `defaults` leaves out."""
     checked: dict[str, str] = field(default_factory=dict)
     """The endpoint of each server that has a check of its own."""
 
@@ -85,7 +91,7 @@ class _Section:
             self.hash_type,
             self.dynamic_cookie,
             self.obstacle,
-            checks=self.checks,
+            default_words=list(self.default_words),
         )
 
 
@@ -95,7 +101,7 @@ class ServerLines:
     def __init__(self, text: str, version: str) -> None:
         """Read the text; `version` as HAProxy tells it (`2.6.12-1+deb12u4`)."""
         self._backends = _read(text)
-        self._version = version_of(version)
+        self._version = _numbers(version)
 
     def addition(self, service: str, server: str) -> Addition:
         """How this server is added to the backend of this service."""
@@ -109,31 +115,22 @@ class ServerLines:
         if not _is_plain(line):
             return Addition((), "its line has quotes or escapes")
         # server NAME ENDPOINT option ...
-        words = list(self._for_command([*defaults, *line.split()[3:]]))
+        words = list(without_own([*defaults, *line.split()[3:]]))
         options = (*words, *_implied(words))
         return Addition(options, self._option_obstacle(options))
 
     def _cookie_obstacle(self, backend: _Section) -> str:
-        if backend.dynamic_cookie and self._version < DYNAMIC_COOKIE_SINCE:
+        if backend.dynamic_cookie and self._version < _DYNAMIC_COOKIE_SINCE:
             return "this HAProxy gives no dynamic cookie to a server that is added at run time"
         return ""
 
-    def _for_command(self, words: Sequence[str]) -> Iterator[str]:
-        """Yield the words of a line that the command says, without those that it would say for nothing."""
-        rest = iter(_without_own(words))
-        for word in rest:
-            if word in _OF_NAMES:
-                next(rest, None)
-            elif word not in DEFAULTS_SINCE or self._version < DEFAULTS_SINCE[word]:
-                yield word
-
     def _option_obstacle(self, options: Sequence[str]) -> str:
-        if len(options) > MAX_OPTIONS:
-            return f"its line has {len(options)} options, and HAProxy takes {MAX_OPTIONS} at run time"
+        if len(options) > MOST_OPTIONS:
+            return f"its line has {len(options)} options, and HAProxy takes {MOST_OPTIONS} at run time"
         for word in options:
-            if is_refused_by_add_server(word, self._version):
+            if word in _NEVER or self._version < _SINCE.get(word, (0, 0)):
                 return f"this HAProxy does not take '{word}' at run time"
-            if not is_word(word):
+            if not _SAFE_WORD.fullmatch(word):
                 return f"{word!r} cannot be said at run time"
         return ""
 
@@ -163,38 +160,6 @@ def bind_lines(text: str) -> tuple[tuple[int, str], ...]:
     return tuple(found)
 
 
-def lacks_servers(text: str, wanted: Iterable[tuple[str, str]]) -> bool:
-    """Whether a text has no line for one of these (service, server)."""
-    backends = _read(text)
-    return any(service not in backends or name not in backends[service].servers for service, name in wanted)
-
-
-def differ_beside_servers(one: str, other: str) -> bool:
-    """Whether two texts differ in more than which servers there are.
-
-    That is outside of server lines, or in the options of a server that both have.
-    """
-    if _frame(one) != _frame(other):
-        return True
-    ours, theirs = _read(one), _read(other)
-    return any(
-        _options(found) != _options(theirs[service].servers[name])
-        for service, section in ours.items()
-        for name, found in section.servers.items()
-        if service in theirs and name in theirs[service].servers
-    )
-
-
-def _frame(text: str) -> list[list[str]]:
-    """What a text says beside its server lines, without comments and blanks."""
-    lines = (line.partition("#")[0].split() for line in text.split("\n"))
-    return [words for words in lines if words and words[0] != "server"]
-
-
-def _options(found: tuple[tuple[str, ...], str]) -> tuple[str, ...]:
-    return tuple(_without_own(found[1].split()[3:]))
-
-
 def _read(text: str) -> Mapping[str, _Section]:
     named: dict[str, _Section] = {}
     backends: dict[str, _Section] = {}
@@ -207,7 +172,7 @@ def _read(text: str) -> Mapping[str, _Section]:
         depth += _NESTING.get(words[0], 0)
         if depth and words[0] in _CONDITIONAL:
             current.obstacle = f"a line of it with '{words[0]}' stands under .if"
-        if words[0] not in _SECTIONS:
+        if words[0] not in SECTIONS:
             _take(current, words, line.partition("#")[0])
             continue
         name, base = _heading(words)
@@ -239,22 +204,17 @@ def checked_endpoints(text: str) -> Mapping[tuple[str, str], str]:
 def _take_check(section: _Section, words: Sequence[str]) -> None:
     match words:
         case ["default-server", *options]:
-            section.checks = _checks(section.checks, options)
-        case ["server", name, endpoint, *options] if _checks(section.checks, options):
+            section.default_words += options
+        case ["server", name, endpoint, *options] if _has_check([*section.default_words, *options]):
             section.checked[name] = endpoint
-        case ["server-template", prefix, numbers, endpoint, *options] if _checks(section.checks, options):
-            section.checked.update((f"{prefix}{number}", endpoint) for number in _range(numbers))
+        case ["server-template", prefix, numbers, endpoint, *options]:
+            if _has_check([*section.default_words, *options]):
+                section.checked.update((f"{prefix}{number}", endpoint) for number in _range(numbers))
 
 
-def _checks(before: frozenset[str], words: Sequence[str]) -> frozenset[str]:
-    """Which of `check` and `agent-check` are on, after these words."""
-    now = before
-    for word in words:
-        if word in _CHECKS:
-            now |= {word}
-        elif word in _NO_CHECKS:
-            now -= {_NO_CHECKS[word]}
-    return now
+def _has_check(words: Sequence[str]) -> bool:
+    switches = [word for word in words if word in {"check", "no-check"}]
+    return switches[-1:] == ["check"] or "agent-check" in words
 
 
 def _range(text: str) -> range:
@@ -284,15 +244,6 @@ def _is_plain(line: str) -> bool:
     return not any(mark in line for mark in "\"'\\")
 
 
-def _without_own(words: Sequence[str]) -> Iterator[str]:
-    rest = iter(words)
-    for word in rest:
-        if word in _OWN_WITH_VALUE:
-            next(rest, None)
-        elif word not in _OWN:
-            yield word
-
-
 def _balance_obstacle(backend: _Section) -> str:
     algorithm = backend.balance.partition("(")[0]
     if not algorithm or algorithm in _DYNAMIC_BALANCE:
@@ -302,3 +253,8 @@ def _balance_obstacle(backend: _Section) -> str:
     if backend.hash_type != "consistent":
         return f"'balance {algorithm}' takes servers at run time only with 'hash-type consistent'"
     return ""
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -183,8 +183,6 @@ def _server(row: Json) -> ServerLine:
     notes = [f"held: {row['held']}"] if row["held"] else []
     if row["by_hand"]:
         notes.append("by hand")
-    if row.get("out_by_agent"):
-        notes.append("by its agent")
     if mood is Mood.BAD and row.get("check"):
         notes.append(row["check"])
     host = f"[{row['address']}]" if ":" in row["address"] else row["address"]
@@ -205,8 +203,6 @@ def _server(row: Json) -> ServerLine:
 def _state(row: Json) -> tuple[str, Mood]:
     if row["state"] != "ready":
         return row["state"], Mood.OUT
-    if row.get("out_by_agent"):
-        return row["out_by_agent"], Mood.OUT
     return {True: ("up", Mood.GOOD), False: ("down", Mood.BAD), None: ("not seen", Mood.WAITING)}[row["up"]]
 
 

@@ -130,7 +130,6 @@ def join_database(site: Site, name: str) -> WebNode:
     return site.join(server, name)
 
 
-@pytest.mark.xfail(reason="text that depends on the set of servers is written and not run")
 def test_database_has_one_writer_at_a_time(tmp_path: Path, counted: Counted) -> None:
     """Each change of the first server moves the writes once, to one server. No write goes anywhere else.
 

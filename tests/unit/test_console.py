@@ -25,6 +25,9 @@ PLAN = {
     "reasons": [{"kind": "structure", "detail": BAD}],
     "commands": [BAD],
     "waits": [{"service": BAD, "server": BAD, "for": BAD}],
+    "left": [{"kind": "text", "detail": BAD}],
+    "refused": BAD,
+    "diff": [BAD],
 }
 STATES = {"state": "drain", "nodes": [{"node": BAD, "name": BAD, "done": True, "after_s": None, "problem": ""}]}
 
@@ -34,7 +37,7 @@ STATES = {"state": "drain", "nodes": [{"node": BAD, "name": BAD, "done": True, "
     [
         (print_members, {"members": [{**MEMBER, "quarantined": BAD, "tags": {BAD: BAD}}]}, 6),
         (print_status, STATUS, 7),
-        (print_plan, PLAN, 5),
+        (print_plan, PLAN, 7),
         (print_states, STATES, 1),
     ],
 )

@@ -20,10 +20,12 @@ VOCABULARY = frozenset(
         "rosterd",
         "rosterd.errors",
         "rosterd.model",
+        "rosterd.model.desired",
         "rosterd.model.member",
         "rosterd.model.plan",
         "rosterd.model.running",
         "rosterd.model.server",
+        "rosterd.model.text",
         "rosterd.places",
     }
 )
@@ -37,6 +39,7 @@ PURE_CORE = frozenset(
         "rosterd.answers.status",
         "rosterd.backoff",
         "rosterd.blueprint",
+        "rosterd.config_text",
         "rosterd.damping",
         "rosterd.debounce",
         "rosterd.exposition",
@@ -46,6 +49,7 @@ PURE_CORE = frozenset(
         "rosterd.outcome",
         "rosterd.parse",
         "rosterd.plan",
+        "rosterd.planner",
         "rosterd.policy",
         "rosterd.policy.admission",
         "rosterd.policy.candidate",
@@ -61,11 +65,10 @@ PURE_CORE = frozenset(
         "rosterd.proxy.commands",
         "rosterd.proxy.server_state",
         "rosterd.proxy.traffic",
-        "rosterd.proxy.versions",
         "rosterd.render",
         "rosterd.report",
         "rosterd.roster",
-        "rosterd.routes",
+        "rosterd.running_text",
         "rosterd.serf.endpoints",
         "rosterd.server_lines",
         "rosterd.serf.lookup",
@@ -84,8 +87,6 @@ PURE_CORE = frozenset(
 ADAPTERS = frozenset(
     {
         "rosterd.addresses",
-        "rosterd.library_logs",
-        "rosterd.log_writer",
         "rosterd.logs",
         "rosterd.proxy",
         "rosterd.proxy.apply",
@@ -129,7 +130,7 @@ LOOP = frozenset(
         "rosterd.journal",
         "rosterd.metrics",
         "rosterd.observer",
-        "rosterd.planner",
+        "rosterd.plan_inputs",
         "rosterd.runtime",
     }
 )
@@ -281,13 +282,10 @@ def test_imports_stand_at_the_top(module: str) -> None:
     assert {name for function in functions for name in imported(function)} == LATE.get(module, frozenset())
 
 
-def test_threads_belong_to_the_watcher_and_the_log_writer() -> None:
-    """No other module starts a thread, or a process that shares the daemon's memory."""
+def test_the_watcher_has_the_only_thread() -> None:
+    """Nobody else starts one, or a process that shares our memory."""
     threads = {"threading", "_thread", "concurrent.futures", "multiprocessing", "watchdog.observers"}
-    assert {module for module in TREES if threads & set(imported(TREES[module]))} == {
-        "rosterd.log_writer",
-        "rosterd.watch",
-    }
+    assert {module for module in TREES if threads & set(imported(TREES[module]))} == {"rosterd.watch"}
 
 
 def test_only_main_ends_the_process() -> None:

@@ -81,7 +81,7 @@ class TestWhatBecomesOfIt:
         """One that has just started reads it from HAProxy, also of a server whose member is not heard of yet."""
         running = worker(1, {"web-1": (9, state)})
         observed = seen(running)
-        served = inherited_lines(running, [NODES])
+        served = inherited_lines(running, [NODES], {})
         observed.inherit(["web-1"], 0.0)
         view = View(served=served, answering={}, health_score=0, by_hand=observed.by_hand)
         server = decide(observed.table, [NODES], view, PolicySettings(), 1.0).lines["nodes"]["web-1"]

@@ -14,8 +14,10 @@ from rosterd.settings import Settings
 from tests.unit.members import record, table_of
 
 TEMPLATE = """\
+global
 description rosterd:{{ structure }}
-{% for service in services %}{% for server in service.servers %}server {{ server.name }}
+{% for service in services %}backend {{ service.name }}
+{% for server in service.servers %}server {{ server.name }} {{ server.address }}:{{ server.port }}
 {% endfor %}{% endfor %}
 """
 VIEW = View(served={}, answering={}, health_score=0)
@@ -27,8 +29,9 @@ def test_it_holds_together() -> None:
     outcome = Outcome.of(table_of(record("web-1")), BLUEPRINT, VIEW, 0)
     assert [server.name for server in outcome.decision.backends[0].servers] == ["web-1"]
     assert outcome.desired.backends == outcome.decision.backends
-    assert outcome.desired.structure == BLUEPRINT.structure
-    assert outcome.text.splitlines()[1] == "server web-1"
+    assert outcome.desired.structure.startswith(f"{BLUEPRINT.structure}-")
+    assert outcome.text.splitlines()[1] == f"description rosterd:{outcome.desired.structure}"
+    assert outcome.text.splitlines()[3] == "server web-1 10.0.0.1:3000"
 
 
 def test_the_same_again_need_not_be_decided_again() -> None:
@@ -106,7 +109,7 @@ def test_the_text_is_made_anew_only_where_it_differs() -> None:
         is outcome.text
     )
     other = Outcome.of(table_of(record("web-2")), BLUEPRINT, VIEW, 1, outcome)
-    assert other.text.splitlines()[1] == "server web-2"
+    assert other.text.splitlines()[3] == "server web-2 10.0.0.1:3000"
 
 
 def test_other_members_are_another_decision() -> None:

@@ -34,6 +34,7 @@ from rosterd.model import (
     Wait,
 )
 from rosterd.parse import printable
+from rosterd.planner import Planned
 from rosterd.policy import View, decide
 from rosterd.proxy.traffic import Figures, Reading, Traffic
 from rosterd.report import LastReload, Report
@@ -55,7 +56,9 @@ EARLY = Report(
     complete=False,
     table=EMPTY,
     decision=None,
-    plan=None,
+    planned=Planned(None),
+    template_servers=frozenset(),
+    refused={},
     desired=None,
     on_disk=None,
     running=None,
@@ -116,7 +119,7 @@ def at_work() -> Report:
         complete=True,
         table=table,
         decision=decision,
-        plan=Nothing(),
+        planned=Planned(Nothing()),
         desired=of_desired(DESIRED, 95.0, None),
         on_disk=of_desired(DESIRED, 97.5, None),
         runs=of_running(RUNNING, 90.0, None),
@@ -179,7 +182,6 @@ class TestStatus:
                             "up": False,
                             "held": "",
                             "by_hand": False,
-                            "out_by_agent": None,
                             "sessions": 7,
                             "queue": 2,
                             "rate_per_s": 40,
@@ -197,7 +199,6 @@ class TestStatus:
                             "up": None,
                             "held": "failed",
                             "by_hand": False,
-                            "out_by_agent": None,
                             "sessions": None,
                             "queue": None,
                             "rate_per_s": None,
@@ -207,6 +208,7 @@ class TestStatus:
                         },
                     ],
                     "leaving": [],
+                    "template_servers": [],
                     "sessions": 8,
                     "queue": 5,
                     "rate_per_s": 41,
@@ -220,7 +222,16 @@ class TestStatus:
             "damped": [{"service": "nodes", "server": "web-4", "for_s": 40.0}],
             "quarantined": [{"name": "bad", "reason": "tag port 'x' is not a number from 1 to 65535"}],
             "traffic": {"age_s": 0.75, "error": ""},
-            "plan": {"action": "nothing", "reasons": [], "commands": [], "waits": []},
+            "plan": {
+                "action": "nothing",
+                "reasons": [],
+                "commands": [],
+                "waits": [],
+                "lines": [],
+                "lines_total": 0,
+                "left": [],
+            },
+            "refused": [],
             "file": {"level": True},
             "generations": {
                 "desired": {
@@ -373,8 +384,8 @@ class TestPlan:
         ],
     )
     def test_each_form(self, plan: Plan | None, shown: dict[str, object]) -> None:
-        """Always the same four fields."""
-        assert as_json(plan_answer(plan)) == shown
+        """Each form has the same fields."""
+        assert as_json(plan_answer(Planned(plan))) == shown | {"lines": [], "lines_total": 0, "left": []}
 
 
 # --- the way back -----------------------------------------------------------------------------------------------

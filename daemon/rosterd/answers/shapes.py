@@ -83,8 +83,6 @@ class Server(Traffic):
     """Why it stays although its member is not alive; empty when it is."""
     by_hand: bool
     """Whether somebody took it out on HAProxy itself."""
-    out_by_agent: Literal["drain", "maint"] | None
-    """The state into which its own agent (`agent-check`) put it; null for none."""
     check: str | None
     """What the last check said, such as L7OK; empty where there is none."""
     since_s: int | None
@@ -102,6 +100,34 @@ class Leaving(TypedDict):
     """Requests that it still has; null until they were counted."""
 
 
+class TemplateServer(Traffic):
+    """A server in a service's section that is the template's own: HAProxy's checks watch it, and it never leaves."""
+
+    name: str
+    """Its name."""
+    address: str | None
+    """Where it listens; null for a unix socket, or a name that did not resolve."""
+    port: int
+    """Where it listens."""
+    weight: int
+    """From 0 to 256."""
+    state: Literal["ready", "drain", "maint"]
+    """As HAProxy has it."""
+    up: bool
+    """Whether its check passes, as HAProxy sees it."""
+    check: str | None
+    """What the last check said, such as L7OK; empty where there is none."""
+
+
+class Refused(TypedDict):
+    """What the running worker did not take on its runtime socket."""
+
+    commands: list[str]
+    """What it was told."""
+    error: str
+    """What it answered."""
+
+
 class Service(Traffic):
     """One service of the settings."""
 
@@ -111,6 +137,8 @@ class Service(Traffic):
     """Who should serve, ordered by name."""
     leaving: list[Leaving]
     """Who is on the way out."""
+    template_servers: list[TemplateServer]
+    """Servers of the template's own, as HAProxy runs them; none while it is not seen."""
 
 
 class Reading(TypedDict):
@@ -178,6 +206,17 @@ Wait = TypedDict("Wait", {"service": str, "server": str, "for": str})
 Wait.__doc__ = "What must happen before the next action on a server."
 
 
+class Line(TypedDict):
+    """A line of the configuration that differs between the text that HAProxy runs and the one that it should run."""
+
+    change: Literal["added", "removed"]
+    """Whether the new text has it, or the running one."""
+    section: str
+    """The section that it stands in, such as `backend shop`."""
+    line: str
+    """The line; `server a, b … backup` stands for the server lines of a and b."""
+
+
 class Plan(TypedDict):
     """What is to be done."""
 
@@ -189,6 +228,22 @@ class Plan(TypedDict):
     """What HAProxy is to be told on its runtime socket."""
     waits: list[Wait]
     """What the next step waits for."""
+    lines: list[Line]
+    """Lines of the text that differ, at most 100."""
+    lines_total: int
+    """How many differ."""
+    left: list[Reason]
+    """Differences that the plan does not remove: text with `reload.on_text = "warn"`, servers that the text leaves out,
+    and what a reload with this very text has left as it was."""
+
+
+class DryRun(Plan):
+    """What the files as they are now would change."""
+
+    refused: str
+    """Why HAProxy refuses the text, by `haproxy -c`; empty when it does not, or when no reload is due."""
+    diff: list[str]
+    """A unified diff of the text that HAProxy runs and the new one; empty while the former is not known."""
 
 
 class File(TypedDict):
@@ -273,6 +328,8 @@ class Status(TypedDict):
     """Members that do not parse."""
     plan: Plan
     """What is to be done now."""
+    refused: list[Refused]
+    """What the running worker refused: for that it is reloaded."""
     file: File
     """The file that HAProxy starts from."""
     generations: Generations

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from rosterd.answers import shapes
-from rosterd.answers.plan import plan_answer
+from rosterd.answers.plan import plan_answer, refused_answer
 from rosterd.generation import Generation
-from rosterd.model import AdminState, Backend, RunningServer, Server
+from rosterd.model import Backend, RunningServer, Server
 from rosterd.policy import Held
 from rosterd.proxy.traffic import NOT_ASKED, Figures, Reading
 from rosterd.report import Report
@@ -51,7 +50,8 @@ def status_answer(report: Report, reading: Reading = NOT_ASKED) -> shapes.Status
         "quarantined": [
             {"name": member.name, "reason": member.reason} for member in (decision.quarantined if decision else ())
         ],
-        "plan": plan_answer(report.plan),
+        "plan": plan_answer(report.planned),
+        "refused": refused_answer(report.refused),
         "file": {"level": not report.file_lags},
         "generations": _generations(report),
         "blueprint": {"structure": report.desired.structure if report.desired else "", "error": report.blueprint_error},
@@ -118,6 +118,7 @@ def _service(report: Report, reading: Reading, backend: Backend, held: Iterable[
             _server(report, reading, backend.service, server, why.get(server.name, "")) for server in backend.servers
         ],
         "leaving": _leaving(report, reading, backend.service),
+        "template_servers": _template_servers(report, reading, backend.service),
         **_traffic(reading.of_service(backend.service)),
     }
 
@@ -135,21 +136,10 @@ def _server(report: Report, reading: Reading, service: str, server: Server, held
         "up": seen.up if seen else None,
         "held": held,
         "by_hand": server.is_by_hand,
-        "out_by_agent": _out_by_agent(seen),
         **_traffic(figures),
         "check": figures.check if figures else None,
         "since_s": figures.since_s if figures else None,
     }
-
-
-def _out_by_agent(seen: RunningServer | None) -> Literal["drain", "maint"] | None:
-    match seen.out_by_agent if seen else AdminState.READY:
-        case AdminState.DRAIN:
-            return "drain"
-        case AdminState.MAINT:
-            return "maint"
-        case _:
-            return None
 
 
 def _traffic(figures: Figures | None) -> shapes.Traffic:
@@ -169,6 +159,29 @@ def _leaving(report: Report, reading: Reading, service: str) -> list[shapes.Leav
         for (of, name), since in sorted(report.departed.items())
         if of == service and name in running
     ]
+
+
+def _template_servers(report: Report, reading: Reading, service: str) -> list[shapes.TemplateServer]:
+    """The template's own servers that HAProxy runs."""
+    running = report.running.backends.get(service, {}) if report.running else {}
+    return [
+        _template_server(running[name], reading.of_server(service, name))
+        for of, name in sorted(report.template_servers)
+        if of == service and name in running
+    ]
+
+
+def _template_server(server: RunningServer, figures: Figures | None) -> shapes.TemplateServer:
+    return {
+        "name": server.name,
+        "address": None if server.address is None else str(server.address),
+        "port": server.port,
+        "weight": server.weight,
+        "state": server.state.value,
+        "up": server.up,
+        **_traffic(figures),
+        "check": figures.check if figures else None,
+    }
 
 
 def _unfinished(report: Report, reading: Reading, service: str, name: str) -> int | None:

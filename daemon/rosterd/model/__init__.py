@@ -5,9 +5,11 @@ Text that came from the network is raw `bytes` in `MemberRecord` and nowhere els
 Times are seconds of one monotonic clock, as `float`; durations are seconds too.
 
 The parts, along the flow: `member` (what Serf says), `server` (what should be served), `running` (what HAProxy runs),
-`plan` (what is to be done). Everybody imports the names from here.
+`text` (what the configuration says
+besides), `desired` (all that HAProxy should serve), `plan` (what is to be done). Everybody imports the names from here.
 """
 
+from rosterd.model.desired import Desired
 from rosterd.model.member import (
     Address,
     AdminState,
@@ -24,8 +26,6 @@ from rosterd.model.plan import (
     Action,
     AddServer,
     CutSessions,
-    DisableAgent,
-    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -40,26 +40,28 @@ from rosterd.model.plan import (
     SetWeight,
     Wait,
 )
-from rosterd.model.running import AgentCheck, Running, RunningServer
-from rosterd.model.server import Backend, Desired, Server
+from rosterd.model.running import Running, RunningServer
+from rosterd.model.server import Backend, Server, ServerKey
+from rosterd.model.text import Contents, FrameLine, LineChange, Options
 
 __all__ = [
     "Action",
     "AddServer",
     "Address",
     "AdminState",
-    "AgentCheck",
     "Backend",
     "Change",
+    "Contents",
     "CutSessions",
     "Desired",
-    "DisableAgent",
-    "EnableAgent",
     "EnableChecks",
     "Entry",
+    "FrameLine",
+    "LineChange",
     "Member",
     "MemberRecord",
     "Nothing",
+    "Options",
     "Plan",
     "Quarantined",
     "Reason",
@@ -71,6 +73,7 @@ __all__ = [
     "Runtime",
     "Server",
     "ServerChange",
+    "ServerKey",
     "SetEndpoint",
     "SetState",
     "SetWeight",

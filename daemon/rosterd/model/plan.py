@@ -8,12 +8,14 @@ from typing import TypeAlias
 
 from rosterd.model.member import Address, AdminState
 from rosterd.model.server import Server
+from rosterd.model.text import LineChange
 
 
 class ReasonKind(Enum):
     """Why HAProxy must reload; a bounded set, so that it can label a metric."""
 
     STRUCTURE = "structure"
+    TEXT = "text"
     SERVER_ADDED = "server_added"
     SERVER_REMOVED = "server_removed"
     SERVER_CHANGED = "server_changed"
@@ -45,22 +47,6 @@ class AddServer:
 @dataclass(frozen=True, slots=True)
 class EnableChecks:
     """Switch a server's health check on."""
-
-    service: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class EnableAgent:
-    """Have a server's own agent set its weight and state."""
-
-    service: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class DisableAgent:
-    """Have a server's weight and state stay as they are set."""
 
     service: str
     name: str
@@ -111,9 +97,7 @@ class RemoveServer:
     name: str
 
 
-ServerChange: TypeAlias = (
-    EnableChecks | EnableAgent | DisableAgent | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
-)
+ServerChange: TypeAlias = EnableChecks | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
 """What can be done to a server that is there."""
 
 Action: TypeAlias = AddServer | ServerChange
@@ -146,12 +130,15 @@ class Runtime:
 class Reload:
     """Only a new worker can run what is desired; never without reasons.
 
-    The actions need not wait for it, and what the next step of those waits for is looked for meanwhile.
+    The actions need not wait for it, and what the next step of those waits for is looked for meanwhile. `lines` are
+    those that the new text has and the one that HAProxy runs has not, and the other way round, as far as they are
+    known.
     """
 
     reasons: tuple[Reason, ...]
     actions: tuple[Action, ...] = ()
     waits: tuple[Wait, ...] = ()
+    lines: tuple[LineChange, ...] = ()
 
 
 Plan: TypeAlias = Nothing | Runtime | Reload

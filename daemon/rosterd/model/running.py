@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from rosterd.model.member import Address, AdminState
-
-
-class AgentCheck(Enum):
-    """Whether a server's own agent (`agent-check`) sets its weight and state."""
-
-    NONE = "none"
-    ON = "on"
-    OFF = "off"
-    """The line has `agent-check`, and it is switched off."""
+from rosterd.model.server import ServerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +16,6 @@ class RunningServer:
     `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in, `checked`
     whether they have spoken yet, or there is none to wait for, `checking` whether one is under way. `check_off` says
     that it has a check that is not switched on: by an addition that was cut short, or by hand.
-
-    While the agent of a server is on, `weight` and `state` are those of its line: what the agent makes of them is the
-    agent's business. `out_by_agent` is the state into which the agent put it, ready for none. `initial_weight` is the
-    weight of the line, of which the agent names a percentage; it never changes on a worker. It is 0 without an agent.
     """
 
     name: str
@@ -41,9 +28,6 @@ class RunningServer:
     checked: bool
     checking: bool = False
     check_off: bool = False
-    agent: AgentCheck = AgentCheck.NONE
-    initial_weight: int = 0
-    out_by_agent: AdminState = AdminState.READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +43,14 @@ class Running:
     pid: int
     structure: str
     backends: Mapping[str, Mapping[str, RunningServer]]
-    sessions: Mapping[tuple[str, str], int]
+    sessions: Mapping[ServerKey, int]
+
+    def without(self, keys: Collection[ServerKey]) -> Running:
+        """The same without these servers."""
+        if not keys:
+            return self
+        backends = {
+            service: {name: server for name, server in servers.items() if (service, name) not in keys}
+            for service, servers in self.backends.items()
+        }
+        return replace(self, backends=backends)

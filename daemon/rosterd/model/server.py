@@ -1,10 +1,14 @@
-"""Servers as they should be, and all that HAProxy should serve."""
+"""Servers as they should be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rosterd.model.member import Address, AdminState
+
+ServerKey: TypeAlias = tuple[str, str]
+"""Service and server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +43,3 @@ class Backend:
 
     service: str
     servers: tuple[Server, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What HAProxy should serve.
-
-    `structure` is a digest of everything that is not a server (template, settings): two equal digests differ in
-    their servers at most. `text` is the configuration that says all of this, each server with all its options.
-    """
-
-    structure: str
-    backends: tuple[Backend, ...]
-    text: str

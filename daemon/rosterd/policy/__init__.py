@@ -41,7 +41,7 @@ from rosterd.policy.endpoint import Displaced
 from rosterd.policy.hold import Held
 from rosterd.policy.ids import LARGEST_ID
 from rosterd.policy.place import Barred
-from rosterd.policy.view import Lines, Own, View, answers_in, inherited_lines
+from rosterd.policy.view import Lines, Own, TemplateServers, View, answers_in, inherited_lines
 
 __all__ = [
     "LARGEST_ID",
@@ -52,6 +52,7 @@ __all__ = [
     "Held",
     "Lines",
     "Own",
+    "TemplateServers",
     "View",
     "answers_in",
     "decide",

@@ -62,7 +62,8 @@ def decide(
         inside, outside = admitted(name, [each for each in fit if not each.is_spare], served, view)
         rivals, losers = one_per_endpoint(name, [*inside, *spares], served)
         winners = Minimum(name, service.least_servers, view).kept_by(rivals)
-        numbered = with_ids((winner.server for winner in winners), served)
+        reserved = frozenset(number for number in view.template_servers.get(name, {}).values() if number is not None)
+        numbered = with_ids((winner.server for winner in winners), served, reserved)
         backends.append(Backend(name, tuple(_as_set_by_hand(name, numbered, view.by_hand))))
         held += [winner.hold for winner in winners if winner.hold is not None]
         displaced += losers

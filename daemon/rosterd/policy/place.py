@@ -1,4 +1,4 @@
-"""Places: where servers may be. Whoever reaches the gossip port chooses an address freely."""
+"""Places: where servers may be, and by which names. The gossip port lets a node choose both freely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rosterd.settings import PolicySettings
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """A server that is not served because of where it is."""
+    """A server that is not served because of where it is, or because of its name."""
 
     service: str
     name: str
@@ -27,15 +27,17 @@ def by_place(
     fit: list[Candidate] = []
     unfit: list[Barred] = []
     for candidate in wanted:
-        if reason := _bar(candidate.server, view, limits):
+        if reason := _bar(service, candidate.server, view, limits):
             unfit.append(Barred(service, candidate.server.name, reason))
         else:
             fit.append(candidate)
     return fit, unfit
 
 
-def _bar(server: Server, view: View, limits: PolicySettings) -> str:
-    """Why nobody may serve from where this server is; empty when it may."""
+def _bar(service: str, server: Server, view: View, limits: PolicySettings) -> str:
+    """Why this server may not be served under its name or from where it is; empty when it may."""
+    if server.name in view.template_servers.get(service, {}):
+        return "the template has a server of its own by this name: rename one of the two"
     address = server.address
     if server.endpoint in view.own:
         return f"{address} port {server.port} is the balancer's own"

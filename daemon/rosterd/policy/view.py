@@ -13,6 +13,9 @@ Lines = Mapping[str, Mapping[str, Server]]
 """Server lines by service and server name."""
 
 
+TemplateServers = Mapping[str, Mapping[str, int | None]]
+"""Servers that are the template's own, by service and name, with the id that their line gives."""
+
 EVERY_ADDRESS = (IPv4Address("0.0.0.0"), IPv6Address("::"))  # noqa: S104  what a bind says that names no address
 
 
@@ -37,7 +40,8 @@ class View:
     a (service, server) passes, absent where that is not known or has not spoken yet, `health_score` the local agent's,
     0 to 7, `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a
     (service, server) on HAProxy, `waiting` until when a member that flaps is to stay outside, `own` where the balancer
-    itself listens, and `guard_overridden` whether an operator has said that the guard is wrong this time.
+    itself listens, `template_servers` the servers that the template has of its own, and `guard_overridden` whether an
+    operator has said that the guard is wrong this time.
     """
 
     served: Lines
@@ -47,16 +51,17 @@ class View:
     by_hand: Mapping[tuple[str, str], AdminState] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
     own: Own = Own()
+    template_servers: TemplateServers = field(default_factory=dict)
     guard_overridden: bool = False
 
 
-def inherited_lines(running: Running, services: Iterable[ServiceSettings]) -> Lines:
-    """The server lines that HAProxy runs already, as the first decision's `View.served`."""
+def inherited_lines(running: Running, services: Iterable[ServiceSettings], template_servers: TemplateServers) -> Lines:
+    """The members' server lines that HAProxy runs already, as the first decision's `View.served`."""
     return {
         service.name: {
             server.name: Server(server.name, server.id, server.address, server.port, server.weight, server.state)
             for server in running.backends.get(service.name, {}).values()
-            if server.address is not None
+            if server.address is not None and server.name not in template_servers.get(service.name, {})
         }
         for service in services
     }

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 
+from rosterd.config_text import MARK
 from rosterd.errors import ProxyGarbled
-from rosterd.model import Address, AdminState, AgentCheck, Running, RunningServer
+from rosterd.model import Address, AdminState, Running, RunningServer
 
 SHOW_INFO = "show info"
 SHOW_SERVERS = "show servers state"
@@ -36,10 +37,6 @@ OBSERVE_WITH_SESSIONS = f"{OBSERVE};{SHOW_SERVER_STAT}"
 def by_master(question: str, pid: int) -> str:
     """The same question to a worker, for the master socket: it hands each command on, and the answer back."""
     return ";".join(f"@!{pid} {command}" for command in question.split(";"))
-
-
-STRUCTURE_MARK = "rosterd:"
-"""How the description of a configuration of ours starts; the digest of its structure follows."""
 
 
 # --- the runtime socket -----------------------------------------------------------------------------------------
@@ -62,11 +59,11 @@ def parse_observation(text: str) -> Running:
     servers_text, blank, stat_text = rest.lstrip("\n").partition("\n\n")
     servers_text += blank
     info = parse_info(info_text)
-    marked = info.description.startswith(STRUCTURE_MARK)
+    marked = info.description.startswith(MARK)
     return Running(
         version=info.version,
         pid=info.pid,
-        structure=info.description.removeprefix(STRUCTURE_MARK) if marked else "",
+        structure=info.description.removeprefix(MARK) if marked else "",
         backends=parse_servers_state(servers_text),
         sessions=parse_sessions(stat_text) if stat_text.strip() else {},
     )
@@ -106,11 +103,9 @@ _STATE_COLUMNS = (
     "srv_op_state",
     "srv_admin_state",
     "srv_uweight",
-    "srv_iweight",
     "srv_port",
     "srv_check_result",
     "srv_check_state",
-    "srv_agent_state",
 )
 
 _HEALTH_COLUMNS = (
@@ -129,21 +124,15 @@ _NOT_CHECKED_YET = frozenset({0, 1, 2})
 _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
-# Bits that the agent of a server sets, the same as a command does; and the bit of the file's `disabled`.
-_AGENT_BITS = 0x01 | 0x08
-_DISABLED_IN_FILE = 0x04
-
 # Bits of srv_check_state: a check is under way, there is one, and it is switched on. And the srv_check_result of one
-# that has not spoken, and of one that has failed.
+# that has not spoken.
 _CHECK_UNDER_WAY = 0x01
 _CHECK_CONFIGURED = 0x02
 _CHECK_ENABLED = 0x04
 _CHECK_UNKNOWN = 0
-_CHECK_FAILED = 2
 
 # Values of srv_op_state that let traffic in: starting (slowstart) and running, but not stopped (0) or stopping (3).
 _UP_STATES = frozenset({1, 2})
-_UP_TEXTS = frozenset(map(str, _UP_STATES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,30 +164,6 @@ def parse_servers_state(text: str) -> Mapping[str, Mapping[str, RunningServer]]:
 
 def state_rows(text: str, columns: Iterable[str]) -> Iterator[Mapping[str, str]]:
     """The rows of an answer to `show servers state`, by column; the answer must have at least these columns."""
-    header, lines = _state_table(text, columns)
-    for line in lines:
-        yield _state_row(header, line)
-
-
-def health_rows(text: str) -> Iterator[HealthRow]:
-    """What an answer to `show servers state` says of each server that gets no traffic and has a check of its own.
-
-    Most servers get traffic, and there may be thousands: their rows are passed over at the first look.
-    """
-    header, lines = _state_table(text, _HEALTH_COLUMNS)
-    state, weight = header.index("srv_op_state"), header.index("srv_uweight")
-    for line in lines:
-        words = line.split(" ", max(state, weight) + 1)
-        if words[state:] and words[state] in _UP_TEXTS and words[weight:] and words[weight] != "0":
-            continue
-        row = _state_row(header, line)
-        has_check = _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_CONFIGURED
-        if has_check or _number(SHOW_SERVERS, row["srv_agent_state"]):
-            yield _health(row)
-
-
-def _state_table(text: str, columns: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The names of the columns, and the lines."""
     _check_ending(SHOW_SERVERS, text)
     lines = [line for line in text.splitlines() if line]
     if len(lines) < 2 or lines[0] != _STATE_FORMAT or not lines[1].startswith("# "):
@@ -206,14 +171,19 @@ def _state_table(text: str, columns: Iterable[str]) -> tuple[list[str], list[str
     header = lines[1][2:].split(" ")
     if not set(columns) <= set(header):
         raise _garbled(SHOW_SERVERS, lines[1])
-    return header, lines[2:]
+    for line in lines[2:]:
+        words = line.split(" ")
+        if len(words) != len(header):
+            raise _garbled(SHOW_SERVERS, line)
+        yield dict(zip(header, words, strict=True))
 
 
-def _state_row(header: Sequence[str], line: str) -> Mapping[str, str]:
-    words = line.split(" ")
-    if len(words) != len(header):
-        raise _garbled(SHOW_SERVERS, line)
-    return dict(zip(header, words, strict=True))
+def health_rows(text: str) -> Iterator[HealthRow]:
+    """What an answer to `show servers state` says of the health of each server that has a check of its own."""
+    for row in state_rows(text, _HEALTH_COLUMNS):
+        has_check = _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_CONFIGURED
+        if has_check or _number(SHOW_SERVERS, row["srv_agent_state"]):
+            yield _health(row)
 
 
 def _health(row: Mapping[str, str]) -> HealthRow:
@@ -234,47 +204,18 @@ def _health(row: Mapping[str, str]) -> HealthRow:
 def _server(row: Mapping[str, str]) -> RunningServer:
     check_state = _number(SHOW_SERVERS, row["srv_check_state"])
     has_check = bool(check_state & (_CHECK_CONFIGURED | _CHECK_ENABLED))
-    result = _number(SHOW_SERVERS, row["srv_check_result"])
-    # A check that has failed and still runs has not taken its server down yet: 3.2 and newer show that moment.
-    is_open = result == _CHECK_UNKNOWN or (result == _CHECK_FAILED and check_state & _CHECK_UNDER_WAY)
-    agent = _agent(_number(SHOW_SERVERS, row["srv_agent_state"]))
-    state, out_by_agent = _states(_number(SHOW_SERVERS, row["srv_admin_state"]), agent)
-    initial_weight = _number(SHOW_SERVERS, row["srv_iweight"])
-    is_up = _number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES
     return RunningServer(
         name=row["srv_name"],
         id=_number(SHOW_SERVERS, row["srv_id"]),
         address=_address(row["srv_addr"]),
         port=_number(SHOW_SERVERS, row["srv_port"]),
-        weight=initial_weight if agent is AgentCheck.ON else _number(SHOW_SERVERS, row["srv_uweight"]),
-        state=state,
-        up=is_up and out_by_agent is AdminState.READY,
-        checked=not (has_check and is_open),
+        weight=_number(SHOW_SERVERS, row["srv_uweight"]),
+        state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
+        up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
+        checked=not has_check or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
         checking=bool(check_state & _CHECK_UNDER_WAY),
         check_off=has_check and not check_state & _CHECK_ENABLED,
-        agent=agent,
-        initial_weight=0 if agent is AgentCheck.NONE else initial_weight,
-        out_by_agent=out_by_agent,
     )
-
-
-def _agent(bits: int) -> AgentCheck:
-    if bits & _CHECK_ENABLED:
-        return AgentCheck.ON
-    return AgentCheck.OFF if bits & _CHECK_CONFIGURED else AgentCheck.NONE
-
-
-def _states(bits: int, agent: AgentCheck) -> tuple[AdminState, AdminState]:
-    """Return the state of a server, and the state into which its agent put it.
-
-    No bit tells the two apart. While the agent is on, it undoes a state set by command as soon as it names another
-    one, so what it can set counts as set by it.
-    """
-    if agent is not AgentCheck.ON:
-        return _admin_state(bits), AdminState.READY
-    if bits & _DISABLED_IN_FILE:
-        return AdminState.MAINT, AdminState.READY
-    return _admin_state(bits & ~_AGENT_BITS), _admin_state(bits & _AGENT_BITS)
 
 
 def parse_sessions(text: str) -> Mapping[tuple[str, str], int]:

@@ -14,7 +14,6 @@ The parts: `values` (the kinds of value), `sections` (the keys), `load` (file an
 from rosterd.settings.load import (
     NEEDS_RESTART,
     changed_keys,
-    ignored_variables,
     keep_what_needs_restart,
     load,
     load_admin,
@@ -33,13 +32,12 @@ from rosterd.settings.sections import (
     ServiceSettings,
     Settings,
 )
-from rosterd.settings.values import UNIX_PREFIX, WILDCARD, Endpoint, bind_endpoints, split_host_port
+from rosterd.settings.values import UNIX_PREFIX, Endpoint, bind_endpoints, split_host_port
 
 __all__ = [
     "ENV_PREFIX",
     "NEEDS_RESTART",
     "UNIX_PREFIX",
-    "WILDCARD",
     "AdminSettings",
     "CheckSettings",
     "Endpoint",
@@ -52,7 +50,6 @@ __all__ = [
     "Settings",
     "bind_endpoints",
     "changed_keys",
-    "ignored_variables",
     "keep_what_needs_restart",
     "load",
     "load_admin",

@@ -165,6 +165,12 @@ class ReloadSettings(_Section):
     quiet_s: Seconds = Field(0.1, description="Reload when nothing more has changed for so long")
     longest_s: Seconds = Field(1.0, description="Reload at the latest so long after the first change")
     least_interval_s: Seconds = Field(0.5, description="Least time between two reloads")
+    on_text: Literal["reload", "warn"] = Field(
+        "reload",
+        description="What becomes of text that depends on which servers there are (an ACL with their addresses, "
+        "`backup` on all but the first) when servers change it: HAProxy is reloaded; or it is only logged, and in "
+        "force with the next reload",
+    )
     most_old_workers: int = Field(
         10, ge=1, description="No reload while so many old workers still finish their connections"
     )
@@ -279,10 +285,7 @@ class ServiceSettings(_Section):
     )
     match: Mapping[str, str] = Field({"role": "backend"}, description="Tags that a member must have to serve here")
     hosts: tuple[HostName, ...] = Field(
-        (),
-        description="Host names that lead to an HTTP service; the first of those has the rest. `*.example.org` is "
-        "every name that ends so; a name that is written out goes before wildcards, a longer wildcard before a "
-        "shorter one",
+        (), description="Host names that lead to an HTTP service; the first of those has the rest"
     )
     balance: Literal["roundrobin", "leastconn", "first", "random"] = Field(
         "roundrobin", description="The algorithm; only those that take servers at run time"

@@ -1,0 +1,176 @@
+"""A configuration text in parts: its frame, and the options of the members' servers.
+
+Pure. The frame is compared with that of the text that HAProxy runs: a difference there, or in the options of a server,
+is one that only a reload removes. Rules:
+
+- A member's server line is one in the section `backend` or `listen` of a service, by the name of a member's server.
+  Each other line belongs to the frame, `server` lines of other sections included.
+- Comments and blank lines do not count, nor do blanks between words. What is quoted or escaped is part of its word.
+- The other servers in a service's section are the template's own. `server-template` makes as many as it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+
+from rosterd.model import Contents, FrameLine, LineChange, Options, ServerKey
+
+_PROXIES = frozenset({"defaults", "frontend", "backend", "listen"})
+_OTHERS = frozenset({"global", "peers", "resolvers", "userlist", "mailers", "program", "http-errors", "ring", "cache"})
+_NEWER = frozenset({"log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "acme", "healthcheck"})
+SECTIONS = _PROXIES | _OTHERS | _NEWER
+"""The words that begin a section."""
+
+MARK = "rosterd:"
+"""How the description of a configuration of ours starts; the digest of its structure follows."""
+
+MAX_TEMPLATE_SERVERS = 10_000
+"""Servers of one `server-template` line that are known by name."""
+
+_QUOTING = re.compile(r"[\"'\\]")
+_WORD = re.compile(r"""(?:\\.|"(?:\\.|[^"\\])*"|'[^']*'|[^\s"'\\#])+|#.*|["'\\]""")
+"""A word with all that is quoted or escaped in it; a comment; or a quote that nothing ends."""
+
+_NUMBERS = re.compile(r"(?:(\d{1,6})-)?(\d{1,6})")
+
+
+def read_contents(text: str, members: Mapping[str, Container[str]]) -> Contents:
+    """Take a text apart; `members` are the names of the members' servers of each service."""
+    frame: list[FrameLine] = []
+    options: dict[ServerKey, Options] = {}
+    template_servers: dict[ServerKey, int | None] = {}
+    structure = heading = ""
+    service: str | None = None
+    defaults = _Defaults()
+    for line in text.split("\n"):  # where HAProxy ends a line, and only there
+        words = _words(line)
+        if not words:
+            continue
+        first = words[0]
+        if first in SECTIONS:
+            heading = " ".join(words)
+            defaults.enter(words)
+            service = words[1] if first in ("backend", "listen") and len(words) > 1 and words[1] in members else None
+        elif first == "server" and service is not None and len(words) > 2:
+            if words[1] in members[service]:
+                options[service, words[1]] = defaults.with_line(words)
+                continue
+            template_servers[service, words[1]] = _id_of(words)
+        elif first == "server-template" and service is not None and len(words) > 2:
+            template_servers.update(dict.fromkeys(((service, name) for name in _expanded(words)), None))
+        elif first == "default-server":
+            defaults.add(words)
+        elif first == "description" and heading == "global" and len(words) > 1 and words[1].startswith(MARK):
+            structure = words[1].removeprefix(MARK)
+            continue
+        frame.append(FrameLine(heading, " ".join(words)))
+    return Contents(structure, tuple(frame), options, template_servers)
+
+
+def frame_digest(contents: Contents) -> str:
+    """A digest of the frame, 16 hexadecimal digits."""
+    digest = blake2b(digest_size=8)
+    for each in contents.frame:
+        digest.update(f"{each.line}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def frame_changes(old: Contents, new: Contents) -> tuple[LineChange, ...]:
+    """The lines that one frame has and the other has not, in their order: those that are gone, then those that came.
+
+    A line that has only moved is told as gone and come.
+    """
+    if old.frame == new.frame:
+        return ()
+    before, after = Counter(old.frame), Counter(new.frame)
+    gone = [LineChange(False, each.section, each.line) for each in _picked(old.frame, before - after)]
+    come = [LineChange(True, each.section, each.line) for each in _picked(new.frame, after - before)]
+    return (*gone, *come) if gone or come else tuple(_moved(old.frame, new.frame))
+
+
+def _picked(lines: Iterable[FrameLine], wanted: Counter[FrameLine]) -> Iterator[FrameLine]:
+    for line in lines:
+        if wanted[line] > 0:
+            wanted[line] -= 1
+            yield line
+
+
+def _moved(old: Sequence[FrameLine], new: Sequence[FrameLine]) -> Iterator[LineChange]:
+    """The lines between the first and the last place where two orders of the same lines differ."""
+    differing = [number for number, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
+    first, last = differing[0], differing[-1] + 1
+    yield from (LineChange(False, each.section, each.line) for each in old[first:last])
+    yield from (LineChange(True, each.section, each.line) for each in new[first:last])
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line, quotes and escapes as they are; a comment is none."""
+    if not _QUOTING.search(line):
+        return line.partition("#")[0].split()
+    words = _WORD.findall(line)
+    comment = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
+    return words[:comment]
+
+
+def _id_of(words: Sequence[str]) -> int | None:
+    """The id that a server line gives; None where HAProxy finds one."""
+    for word, value in pairwise(words[3:]):
+        if word == "id" and value.isascii() and value.isdecimal() and len(value) < 11:
+            return int(value)
+    return None
+
+
+def _expanded(words: Sequence[str]) -> Iterator[str]:
+    """The names of the servers that a `server-template` line makes: `server-template web 1-3 …` makes web1 to web3."""
+    found = _NUMBERS.fullmatch(words[2])
+    if found is not None:
+        first, last = int(found[1] or 1), int(found[2])
+        yield from (f"{words[1]}{number}" for number in range(first, min(last + 1, first + MAX_TEMPLATE_SERVERS)))
+
+
+class _Defaults:
+    """The `default-server` words that hold at a line, as sections start from each other."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, Options] = {}
+        self._last: Options = ()
+        self._current: Options = ()
+        self._name: str | None = None
+        """That of the `defaults` section that is being read; None in another one."""
+
+    def enter(self, words: Sequence[str]) -> None:
+        """A section begins with these words."""
+        base = self._named.get(words[-1]) if len(words) > 2 and words[-2] == "from" else None
+        if words[0] == "defaults":
+            self._name = words[1] if len(words) > 1 and words[1] != "from" else ""
+            self._current = self._last = self._named[self._name] = base or ()
+        else:
+            self._name, self._current = None, self._last if base is None else base
+
+    def add(self, words: Sequence[str]) -> None:
+        """A `default-server` line adds to what holds."""
+        self._current = (*self._current, *words[1:])
+        if self._name is not None:
+            self._last = self._named[self._name] = self._current
+
+    def with_line(self, words: Sequence[str]) -> Options:
+        """The options of the server line with these words."""
+        return (*without_own(self._current), *without_own(words[3:]))
+
+
+_OWN_WITH_VALUE = frozenset({"id", "weight"})
+_OWN = frozenset({"disabled", "enabled"})
+
+
+def without_own(words: Iterable[str]) -> Iterator[str]:
+    """The words of a server line without those that rosterd compares and gives by themselves: id, weight and state."""
+    rest = iter(words)
+    for word in rest:
+        if word in _OWN_WITH_VALUE:
+            next(rest, None)
+        elif word not in _OWN:
+            yield word
