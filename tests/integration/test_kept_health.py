@@ -16,7 +16,7 @@ import pytest
 import structlog.testing
 
 from rosterd.errors import ProxyError
-from rosterd.model import AdminState, Backend, RunningServer, Server
+from rosterd.model import AdminState, Backend, Running, RunningServer, Server
 from rosterd.proxy.apply import Applied, Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master
@@ -160,11 +160,21 @@ class Proxy:
 
     async def reload(self, *servers: Server) -> Applied:
         """Reload it with these servers."""
-        return await self.applier.reload(self.text(*servers), 99)
+        applied = await self.applier.reload(self.text(*servers), 99)
+
+        async def new_worker_answers() -> bool:
+            return (await self.running()).pid == applied.proof.worker_pid
+
+        await until(new_worker_answers)  # the old one may answer for a last moment
+        return applied
+
+    async def running(self) -> Running:
+        """Return what HAProxy runs."""
+        return await observe(HAProxySocket(self.haproxy.runtime_socket, deadline_s=5.0))
 
     async def server(self, number: int, service: str = "") -> RunningServer:
         """Return a server as HAProxy runs it."""
-        running = await observe(HAProxySocket(self.haproxy.runtime_socket, deadline_s=5.0))
+        running = await self.running()
         return running.backends[service or self.service.name][f"node-{number}"]
 
     async def until(self, number: int, *, up: bool) -> None:
