@@ -19,11 +19,13 @@ from compose.collected import LOOK_AGAIN_S, CollectedFollower, command_to_follow
 from compose.commands import become, rosterd_command, supervisorctl_command
 from compose.demo import runner
 from compose.demo.containers import PROJECT
+from compose.disk import explained
 from compose.engine import Engine, take_down
 from compose.images import make_images
 from compose.logs import Follower, LineFilter, passes, shown, unmatched
 from compose.network import NoNetworkError
 from compose.settled import wait_settled
+from compose.terminal import obey_locale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -283,6 +285,7 @@ def _tell(text: str) -> None:
 
 def main() -> None:
     """Run a command; a refusal is one line and exit code 2."""
+    obey_locale(os.environ, sys.stdout, sys.stderr)
     try:
         app()
     except (ClusterError, NoNetworkError) as error:
@@ -292,6 +295,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        text = explained(error, RUN)
+        if text is None:
+            raise
+        sys.stderr.write(f"compose: {text}\n")
+        sys.exit(EXIT_CANNOT)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,15 @@ import re
 import shutil
 import signal
 import subprocess
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
 from compose import commands
 from compose.environment import node_environment
 from compose.model import HOME, ClusterError, Kind, Node
-from compose.network import Ports, free_network, free_ports, listening_addresses
-from compose.processes import executables_of, kill_processes, processes_of, signal_process
+from compose.network import Ports, Reservation, free_ports, listeners, reserve, reserve_free_network
+from compose.plain_path import plain
+from compose.processes import executables_of, kill_processes, processes_of, signal_process, socket_inodes
 from compose.programs import find_program, require_node_programs
 from compose.run_directory import RunDirectory
 from compose.waiting import WaitedInVainError, wait_until
@@ -58,8 +60,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}")
 class LocalCluster:
     """The nodes below one run directory; see the module's docstring."""
 
-    def __init__(self, directory: Path, network: IPv4Network, ports: Ports) -> None:
+    def __init__(
+        self, directory: Path, network: IPv4Network, ports: Ports, reservation: Reservation | None = None
+    ) -> None:
         self.directory = directory
+        self.reservation = reservation
         self.network = network
         self.ports = ports
         self._files = RunDirectory(directory)
@@ -81,10 +86,11 @@ class LocalCluster:
                 names = ", ".join(running)
                 raise ClusterError(f"{directory}: {names} still run; stop them first (python -m compose down)")
             shutil.rmtree(directory)
-        network = free_network(first_network, listening_addresses())
+        reservation = reserve_free_network(first_network)
+        network = reservation.network
         ports = free_ports(str(network[1]))
         files.create(network, ports)
-        return cls(directory, network, ports)
+        return cls(directory, network, ports, reservation)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -126,6 +132,17 @@ class LocalCluster:
         sessions = ((self._files.session_of(node), node.directory) for node in self.nodes())
         found = (executables_of(session, run) for session, run in sessions if session is not None)
         return frozenset().union(*found)
+
+    def strangers(self) -> tuple[str, ...]:
+        """Each endpoint on a running node's address that no process of the node listens on, as `address:port`."""
+        found = []
+        listening = listeners()
+        for node in self.running():
+            own = socket_inodes(self._processes(node))
+            found += [
+                f"{one.address}:{one.port}" for one in listening if one.address == node.address and one.inode not in own
+            ]
+        return tuple(found)
 
     # --- start --------------------------------------------------------------------------------------------------
 
@@ -177,6 +194,8 @@ class LocalCluster:
         """
         if self.is_running(node):
             raise ClusterError(f"{node.name} runs already")
+        if not self.running():
+            self._require_network()
         command = [find_program("supervisord"), "-c", str(node.kind.definition)]
         with (node.logs / "supervisord.out").open("ab") as output:
             process = subprocess.Popen(  # noqa: S603  our own supervisord, no shell
@@ -218,7 +237,7 @@ class LocalCluster:
         """Crash a node: SIGKILL to all its processes at once."""
         session = self._files.session_of(node)
         if session is not None:
-            kill_processes(session, node.directory)
+            kill_processes(session, plain(node.directory))
             child = self._children.pop(node.name, None)
             if child is not None:
                 child.wait(KILL_DEADLINE_S)  # takes its exit status, so that no zombie stays
@@ -259,6 +278,12 @@ class LocalCluster:
 
     # --- bookkeeping --------------------------------------------------------------------------------------------
 
+    def _require_network(self) -> None:
+        """Make sure that no other cluster took the network while no node of this one ran."""
+        self.reservation = self.reservation or reserve(self.network)
+        if self.reservation is None or any(ip_address(one.address) in self.network for one in listeners()):
+            raise ClusterError(f"{self.network}: another cluster has this network now; begin anew (up)")
+
     def _record(self, node: Node, session: int | None) -> None:
         """Write a node that starts, and the join list with it."""
         self._files.write_node(node, session)
@@ -276,7 +301,7 @@ class LocalCluster:
     def _processes(self, node: Node) -> tuple[int, ...]:
         self._reap(node)
         session = self._files.session_of(node)
-        return () if session is None else processes_of(session, node.directory)
+        return () if session is None else processes_of(session, plain(node.directory))
 
     def _reap(self, node: Node) -> None:
         """Take the exit status of a supervisord that is our child, so that no zombie stays."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compose.model import HOME, Kind
+from compose.plain_path import plain
 from compose.programs import search_path
 
 if TYPE_CHECKING:
@@ -30,50 +32,62 @@ def node_environment(node: Node, files: RunDirectory, ports: Ports) -> dict[str,
 
 
 def _common(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
+    home, run, shared = plain(HOME), plain(node.directory), plain(files.path)
     return {
         "PATH": search_path(),
-        "PYTHONPATH": str(HOME / "daemon"),
+        "PYTHONPATH": str(home / "daemon"),
         "NODE": node.name,
         "NODE_ADDRESS": node.address,
-        "NODE_HOME": str(HOME),
-        "NODE_PYTHON": sys.executable,
-        "NODE_RUN": str(node.directory),
-        "NODE_LOGS": str(node.logs),
+        "NODE_HOME": str(home),
+        "NODE_PYTHON": str(_python()),
+        "NODE_RUN": str(run),
+        "NODE_LOGS": str(run / node.logs.name),
         "NODE_LOG_MAX": "16MB",
-        "NODE_STATE": str(node.directory),
+        "NODE_STATE": str(run),
         "NODE_PARTS": "",
         # For as long as it takes: nothing goes FATAL for what may heal.
         "NODE_START_RETRIES": "1000000",
-        "SERF_JOIN_FILE": str(files.seeds),
+        "SERF_JOIN_FILE": str(shared / files.seeds.name),
         "SERF_GOSSIP_PORT": str(ports.gossip),
         "SERF_RPC_ADDRESS": f"{node.address}:{ports.rpc}",
-        "SERF_RPC_AUTH_FILE": str(files.secret("rpc_auth")),
-        "SERF_ENCRYPT_KEY_FILE": str(files.secret("encrypt_key")),
+        "SERF_RPC_AUTH_FILE": str(_secret(files, "rpc_auth")),
+        "SERF_ENCRYPT_KEY_FILE": str(_secret(files, "encrypt_key")),
     }
+
+
+def _python() -> Path:
+    """This Python. A .venv is known by the folder above the interpreter's: the link is to that one."""
+    executable = Path(sys.executable)
+    return plain(executable.parent.parent) / executable.parent.name / executable.name
+
+
+def _secret(files: RunDirectory, name: str) -> Path:
+    return plain(files.path) / files.secret(name).relative_to(files.path)
 
 
 def _web(files: RunDirectory, ports: Ports) -> dict[str, str]:
     return {
         "SERF_ROLE": "backend",
         "SERVICE_PORT": str(ports.service),
-        "WEBAPP_SECRET_FILE": str(files.secret("webapp")),
+        "WEBAPP_SECRET_FILE": str(_secret(files, "webapp")),
     }
 
 
 def _balancer(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
+    home, run = plain(HOME), plain(node.directory)
     return {
         "SERF_ROLE": "balancer",
-        "NODE_PARTS": str(HOME / "compose" / "node" / "receiver.conf"),
-        "ROSTERD_SETTINGS": str(node.settings),
+        "NODE_PARTS": str(home / "compose" / "node" / "receiver.conf"),
+        "ROSTERD_SETTINGS": str(run / node.settings.name),
         "ROSTERD_SERF__RPC_ADDRESS": f"{node.address}:{ports.rpc}",
-        "ROSTERD_SERF__AUTH_KEY_FILE": str(files.secret("rpc_auth")),
-        "ROSTERD_PROXY__CONFIG_FILE": str(node.directory / "haproxy.cfg"),
-        "ROSTERD_PROXY__TEMPLATE_FILE": str(node.template),
-        "ROSTERD_PROXY__STATE_DIR": str(node.directory),
-        "ROSTERD_PROXY__MASTER_SOCKET": str(node.master_socket),
-        "ROSTERD_PROXY__RUNTIME_SOCKET": str(node.runtime_socket),
-        "ROSTERD_PROXY__SYSLOG_SOCKET": str(node.directory / "syslog.sock"),
-        "ROSTERD_PROXY__ERRORS_503_FILE": str(HOME / "haproxy" / "errors" / "503.http"),
+        "ROSTERD_SERF__AUTH_KEY_FILE": str(_secret(files, "rpc_auth")),
+        "ROSTERD_PROXY__CONFIG_FILE": str(run / "haproxy.cfg"),
+        "ROSTERD_PROXY__TEMPLATE_FILE": str(run / node.template.name),
+        "ROSTERD_PROXY__STATE_DIR": str(run),
+        "ROSTERD_PROXY__MASTER_SOCKET": str(run / node.master_socket.name),
+        "ROSTERD_PROXY__RUNTIME_SOCKET": str(run / node.runtime_socket.name),
+        "ROSTERD_PROXY__SYSLOG_SOCKET": str(run / "syslog.sock"),
+        "ROSTERD_PROXY__ERRORS_503_FILE": str(home / "haproxy" / "errors" / "503.http"),
         "ROSTERD_PROXY__HTTP_BIND": f"{node.address}:{ports.http}",
         "ROSTERD_PROXY__STATS_BIND": f"{node.address}:{ports.stats}",
         "ROSTERD_PROXY__RUNTIME_BIND": f"{node.address}:{ports.runtime}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -45,6 +46,19 @@ def kill_processes(session: int, run: Path) -> None:
             return
         for pid in pids:
             signal_process(pid, signal.SIGKILL)
+
+
+def socket_inodes(pids: Iterable[int]) -> frozenset[int]:
+    """The sockets that these processes have open; a process that has just ended has none."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for file in (_PROC / str(pid) / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    name = str(file.readlink())
+                    if name.startswith("socket:["):
+                        found.add(int(name[len("socket:[") : -1]))
+    return frozenset(found)
 
 
 def _pids() -> list[int]:

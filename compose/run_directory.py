@@ -25,6 +25,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compose.disk import explained
 from compose.model import ClusterError, Kind, Node
 from compose.network import Ports
 
@@ -111,7 +112,11 @@ def _read_node(path: Path) -> Node:
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, and for its owner only: there are secrets among these files."""
     candidate = path.with_name(path.name + ".new")
-    candidate.unlink(missing_ok=True)
-    candidate.touch(mode=0o600)
-    candidate.write_text(text, encoding="utf-8")
-    candidate.replace(path)
+    try:
+        candidate.unlink(missing_ok=True)
+        candidate.touch(mode=0o600)
+        candidate.write_text(text, encoding="utf-8")
+        candidate.replace(path)
+    except OSError as error:
+        # A full disk shows when the text is written, and that error has no path.
+        raise ClusterError(explained(error, path) or f"{path}: {error.strerror}") from error

@@ -38,9 +38,25 @@ async def wait_settled(cluster: LocalCluster, deadline_s: float = DEADLINE_S) ->
         return all([await _is_settled(balancer, cluster.ports.admin, addresses) for balancer in balancers])
 
     try:
-        return await ask_until(all_are_settled, deadline_s, "the balancer to serve all nodes that run")
+        took = await ask_until(all_are_settled, deadline_s, "the balancer to serve all nodes that run")
     except WaitedInVainError as late:
         raise ClusterError(f"{late}; rosterd status and make logs tell more") from None
+    require_own(cluster)
+    return took
+
+
+def require_own(cluster: LocalCluster) -> None:
+    """Make sure that what answers on the nodes' addresses is the cluster's own.
+
+    Raises:
+        ClusterError: another program listens there; the text names the endpoints.
+    """
+    strangers = cluster.strangers()
+    if strangers:
+        endpoints = ", ".join(strangers)
+        raise ClusterError(
+            f"{endpoints}: another program listens there, perhaps another cluster's; stop it, or this one"
+        )
 
 
 async def _is_settled(balancer: Node, port: int, addresses: Collection[str]) -> bool:

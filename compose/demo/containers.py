@@ -76,6 +76,9 @@ class ContainerStage:
         await self.cluster.up("ha", webapps=2)
         return await self.cluster.running("webapp")
 
+    def require_own(self) -> None:
+        """The engine publishes the ports, and refuses one that is taken."""
+
     async def add_web(self, number: int) -> Sequence[Spot]:
         """Start so many web nodes more."""
         before = {container.id for container in await self.cluster.containers("webapp")}

@@ -9,6 +9,7 @@ from compose.cluster import ClusterError, Kind, LocalCluster, Node
 from compose.demo.stage import Site
 from compose.haproxy_view import HAProxyUnreadableError, read_master
 from compose.logs import Follower
+from compose.settled import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +74,10 @@ class LocalStage:
         for node in (*web, self._balancer):
             self._cluster.start(node)
         return web
+
+    def require_own(self) -> None:
+        """Make sure that the cluster's own processes answer. ClusterError names the endpoints of others."""
+        require_own(self._cluster)
 
     async def add_web(self, number: int) -> Sequence[Spot]:
         """Start so many web nodes more."""

@@ -32,8 +32,10 @@ from compose.demo.options import Options, OptionsRefusedError
 from compose.demo.report import StepResult, reload_problem, report_of, with_requests
 from compose.demo.step import run_step
 from compose.demo.steps import STEPS
+from compose.disk import explained
 from compose.haproxy_view import HAProxyUnreadableError
 from compose.network import NoNetworkError
+from compose.terminal import obey_locale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,10 +53,17 @@ EXIT_CANNOT = 2
 
 def main(environ: Mapping[str, str], directory: Path) -> int:
     """Run the demo with its cluster in `directory`; the exit code."""
+    obey_locale(environ, sys.stdout, sys.stderr)
     try:
         return asyncio.run(_until_signal(Options.read(environ), directory))
     except (ModeRefusedError, OptionsRefusedError, ClusterError, NoNetworkError) as error:
         sys.stderr.write(f"demo: {error}\n")
+        return EXIT_CANNOT
+    except OSError as error:
+        text = explained(error, directory)
+        if text is None:
+            raise
+        sys.stderr.write(f"demo: {text}\n")
         return EXIT_CANNOT
 
 

@@ -52,6 +52,9 @@ class Stage(Protocol):
     async def start(self) -> Sequence[Spot]:
         """Start two web nodes and then the balancer; the web nodes."""
 
+    def require_own(self) -> None:
+        """Make sure that the cluster's own processes answer. ClusterError names the endpoints of others."""
+
     async def add_web(self, number: int) -> Sequence[Spot]:
         """Start so many web nodes more."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from compose.cluster import ClusterError
+from compose.disk import explained
 from compose.haproxy_view import HAProxyUnreadableError
 from compose.waiting import WaitedInVainError
 
@@ -45,5 +46,7 @@ async def run_step(step: Step, context: Context) -> tuple[float | None, str]:
         seconds = await step.action(context)
     except (WaitedInVainError, StepFailedError, ClusterError, HAProxyUnreadableError) as problem:
         return None, str(problem)
+    except OSError as error:
+        return None, explained(error, context.site.template.parent) or str(error)
     await asyncio.sleep(step.settle_s)
     return seconds, ""

@@ -38,6 +38,7 @@ async def start_cluster(context: Context) -> float:
         return {node.address for node in context.web} <= seen
 
     await ask_until(both_answer, DEADLINE_S, "both web nodes to answer through the balancer")
+    context.stage.require_own()
     took = context.now() - begin
     context.start_load()
     context.note("both answer through the balancer; requests flow from here on, 100 a second")

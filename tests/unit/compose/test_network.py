@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from compose.network import NoNetworkError, Ports, free_network, free_ports, listening_addresses
+from compose.network import Ports, free_networks, free_ports, listening_addresses, reserve
 from tests.loopback import free_address
 
 
@@ -20,13 +20,24 @@ from tests.loopback import free_address
 )
 def test_the_first_network_without_listeners(first: int, listeners: tuple[str, ...], expected: str) -> None:
     """Somebody who listens on one address has the whole network."""
-    assert free_network(first, frozenset(listeners)) == IPv4Network(expected)
+    assert next(free_networks(first, frozenset(listeners))) == IPv4Network(expected)
 
 
 def test_no_network_left() -> None:
     """Two hundred and fifty-six clusters are enough."""
-    with pytest.raises(NoNetworkError):
-        free_network(0, frozenset(f"127.20.{number}.1" for number in range(256)))
+    assert list(free_networks(0, frozenset(f"127.20.{number}.1" for number in range(256)))) == []
+
+
+def test_network_is_reserved_once() -> None:
+    """A cluster that starts holds its network before anything listens there; it is free again afterwards."""
+    network = IPv4Network("127.21.77.0/24")
+    first = reserve(network)
+    assert first is not None
+    assert reserve(network) is None
+    first.release()
+    again = reserve(network)
+    assert again is not None
+    again.release()
 
 
 def test_a_listener_is_seen() -> None:
