@@ -29,11 +29,8 @@ from tests.web_server import WebServer
 
 TEXT_EDIT = ("    stats uri /\n", "    stats uri /\n    stats refresh 7s\n")
 HEALTH_PORT = 8008
-COOKIES_AT_RUN_TIME = (3, 0)
-"""The first HAProxy whose `add server` takes the word `cookie`."""
-
-DYNAMIC_COOKIES_AT_RUN_TIME = (2, 8)
-"""The first that is tested whose `add server` gives the server a dynamic cookie."""
+COOKIES_AT_RUN_TIME = (2, 8)
+"""The first tested HAProxy whose `add server` takes the word `cookie`, and gives the server a dynamic one."""
 
 
 Counted = Callable[[Site, Asks, int], None]
@@ -355,7 +352,7 @@ class Visitor:
 
 
 def test_cookies_keep_a_visitor_at_one_server(tmp_path: Path, counted: Counted) -> None:
-    """A visitor moves only when the server goes. Before HAProxy 3.0 each new server is a reload more."""
+    """A visitor moves only when the server goes. Before HAProxy 2.8 each new server is a reload more."""
     with started("cookies", tmp_path) as site:
         one = site.join(WebServer.start())
         visitor = Visitor(site)
@@ -398,7 +395,7 @@ def test_dynamic_cookies_are_given_to_a_server_that_joins(tmp_path: Path) -> Non
         for node in nodes:
             assert re.fullmatch(r"SRV=[0-9a-f]{16}", given[node.address])
             assert {visit(site, given[node.address]) for _ in range(4)} == {(node.address, given[node.address])}
-        assert site.reloads() - before == (0 if version(site) >= DYNAMIC_COOKIES_AT_RUN_TIME else 2)
+        assert site.reloads() - before == (0 if version(site) >= COOKIES_AT_RUN_TIME else 2)
 
 
 def version(site: Site) -> tuple[int, int]:
@@ -434,6 +431,33 @@ def test_lab(tmp_path: Path, counted: Counted) -> None:
         counted(site, asks, before)
         assert site.reloads() - before == 2, site.reasons()
         assert asks.failed == ()
+        assert site.drift() == []
+
+
+SECOND_BACKEND = """
+backend sockets
+    timeout tunnel 1h
+{% for server in services[0].servers %}
+    server {{ server.name }} {{ server.address }}:{{ server.port }} id {{ server.id }} weight {{ server.weight }} check
+{% endfor %}
+"""
+
+
+@pytest.mark.xfail(reason="text that depends on the set of servers is written and not run")
+def test_second_backend_over_the_same_servers_follows_by_reloads(tmp_path: Path) -> None:
+    """A backend that is no service is text that depends on the servers: each join and each leave is a reload."""
+    with Site("lab", tmp_path) as site:
+        by_path = "    use_backend sockets if { path_beg /ws }\n    default_backend nodes\n"
+        text = site.source.replace("    default_backend nodes\n", by_path) + SECOND_BACKEND
+        site.balancer.edit_template(text)
+        site.start()
+        before = site.reloads()
+        one, two = site.join(WebServer.start()), site.join(WebServer.start())
+        assert site.reloads() - before == 2, site.reasons()
+        assert {get(site, "/ws") for _ in range(8)} == {one.address, two.address}
+        site.leave(one)
+        assert {get(site, "/ws") for _ in range(8)} == {two.address}
+        assert site.reloads() - before == 3, site.reasons()
         assert site.drift() == []
 
 
@@ -473,7 +497,7 @@ def test_lab_as_first_ported_is_refused_with_the_remedy(tmp_path: Path, without:
         site.balancer.edit_template(site.source.replace(without, ""))
         found = site.balancer.daemon.command("check")
         assert found.returncode != 0
-        assert f"`{word}" in found.stderr
+        assert re.search(rf"\b{word}\b", found.stderr)
 
 
 def test_ported_examples_pass_rosterd_check(tmp_path: Path) -> None:
