@@ -129,7 +129,7 @@ class LocalCluster:
 
     def executables(self) -> frozenset[Path]:
         """The program files that the nodes' processes run now."""
-        sessions = ((self._files.session_of(node), node.directory) for node in self.nodes())
+        sessions = ((self._files.session_of(node), plain(node.directory)) for node in self.nodes())
         found = (executables_of(session, run) for session, run in sessions if session is not None)
         return frozenset().union(*found)
 
@@ -280,8 +280,9 @@ class LocalCluster:
 
     def _require_network(self) -> None:
         """Make sure that no other cluster took the network while no node of this one ran."""
+        # Where it is reserved the process that created this cluster may have done so.
         self.reservation = self.reservation or reserve(self.network)
-        if self.reservation is None or any(ip_address(one.address) in self.network for one in listeners()):
+        if any(ip_address(one.address) in self.network for one in listeners()):
             raise ClusterError(f"{self.network}: another cluster has this network now; begin anew (up)")
 
     def _record(self, node: Node, session: int | None) -> None:
