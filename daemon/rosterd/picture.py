@@ -88,7 +88,10 @@ def _troubles(status: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _rows_of(status: Mapping[str, Any]) -> Iterator[Sequence[object]]:
-    return ([*service["servers"], *service["leaving"]] for service in status["services"])
+    return (
+        [*service["servers"], *service["leaving"], *service.get("template_servers", ())]
+        for service in status["services"]
+    )
 
 
 def _lines_of(rows: int, most: int) -> int:

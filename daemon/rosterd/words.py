@@ -77,13 +77,17 @@ def _urgent(status: Json) -> Iterator[Trouble]:
         yield Trouble("edit rejected", status["blueprint"]["error"], urgent=True)
     if status["action_error"]:
         yield Trouble("last action failed", status["action_error"], urgent=True)
+    yield from _cut(Trouble("not applied", reason["detail"], urgent=True) for reason in status["plan"].get("left", ()))
 
 
 def _unserved(status: Json) -> Iterator[Trouble]:
-    """Services of which nobody answers; one that is being replaced still does."""
+    """Services without a member's server that is up; one that is being replaced still serves."""
     for service in status["services"]:
-        if not service["leaving"] and not any(map(_is_up, service["servers"])):
-            yield Trouble("nobody serves", f"{service['name']} has no server that is up", urgent=True)
+        if service["leaving"] or any(map(_is_up, service["servers"])):
+            continue
+        instead = [row["name"] for row in service.get("template_servers", ()) if _is_up(row)]
+        text = f"only {', '.join(instead)} of the template serves" if instead else "has no server that is up"
+        yield Trouble("nobody serves", f"{service['name']} {text}", urgent=True)
 
 
 def _about_members(status: Json) -> Iterator[Trouble]:
@@ -165,7 +169,8 @@ def services(status: Json, most: int) -> tuple[ServiceLines, ...]:
 def _service(service: Json, most: int) -> ServiceLines:
     rows = service["servers"]
     shown = sorted(rows, key=_is_up)[:most] if len(rows) > most else rows
-    lines = (*map(_server, shown), *map(_leaving, service["leaving"][:most]))
+    own = service.get("template_servers", ())
+    lines = (*map(_server, shown), *map(_leaving, service["leaving"][:most]), *map(_template_server, own[:most]))
     up = sum(map(_is_up, rows))
     words = [f"{up} of {_counted(len(rows), 'server')} up"]
     if service.get("sessions") is not None:
@@ -174,24 +179,34 @@ def _service(service: Json, most: int) -> ServiceLines:
         words.append(f"{service['queue']} queued")
     if service.get("errors"):
         words.append(_counted(service["errors"], "error"))
-    more = len(rows) + len(service["leaving"]) - len(lines)
+    more = len(rows) + len(service["leaving"]) + len(own) - len(lines)
     return ServiceLines(service["name"], lines, more, ", ".join(words))
 
 
 def _server(row: Json) -> ServerLine:
-    state, mood = _state(row)
+    _, mood = _state(row)
     notes = [f"held: {row['held']}"] if row["held"] else []
     if row["by_hand"]:
         notes.append("by hand")
     if mood is Mood.BAD and row.get("check"):
         notes.append(row["check"])
-    host = f"[{row['address']}]" if ":" in row["address"] else row["address"]
+    return _line(row, ", ".join(notes))
+
+
+def _template_server(row: Json) -> ServerLine:
+    return _line(row, "the template's own")
+
+
+def _line(row: Json, note: str) -> ServerLine:
+    state, mood = _state(row)
+    address = row["address"] or UNKNOWN
+    host = f"[{address}]" if ":" in address else address
     return ServerLine(
         name=row["name"],
         place=f"{host}:{row['port']}",
         state=state,
         mood=mood,
-        note=", ".join(notes),
+        note=note,
         weight=str(row["weight"]),
         since=duration(row.get("since_s")),
         sessions=f"{figure(row.get('sessions'))} +{row['queue']}" if row.get("queue") else figure(row.get("sessions")),
@@ -273,9 +288,23 @@ def changes(events: Iterable[Json], most: int) -> tuple[ChangeLines, ...]:
 
 
 _ENVELOPE = frozenset({"id", "time", "level", "event", "trace"})
-_DETAILS = ("commands", "reasons", "waits", "warnings")
+_DETAILS = {"commands": "", "reasons": "", "lines_removed": "- ", "lines_added": "+ ", "waits": "", "warnings": ""}
+"""Fields that are shown as lines of their own, each with what stands before it."""
+
 _SILENT = frozenset(
-    {"member", "node", "service", "server", "members", "pid", "actions_total", "reasons_total", *_DETAILS, *_ENVELOPE}
+    {
+        "member",
+        "node",
+        "service",
+        "server",
+        "members",
+        "pid",
+        "actions_total",
+        "reasons_total",
+        "lines_total",
+        *_DETAILS,
+        *_ENVELOPE,
+    }
 )
 """Fields that are not repeated as `field value`: shown in another form, or of no interest."""
 
@@ -292,7 +321,7 @@ def _time(event: Json) -> str:
 
 
 def _event(event: Json) -> EventLine:
-    details = [str(detail) for key in _DETAILS for detail in _listed(event.get(key))]
+    details = [f"{sign}{detail}" for key, sign in _DETAILS.items() for detail in _listed(event.get(key))]
     fields = {key: event[key] for key in _FIRST if key in event} | dict(event)
     rest = (
         _shown(key, value) for key, value in fields.items() if key not in _SILENT and value not in ("", None, [], ())

@@ -268,6 +268,27 @@ def test_a_server_that_stands_in_only_without_members(started: Started, sorry: W
     throughout(lambda: reloads(balancer) == count, 2.0, "no more reloads")
 
 
+# --- no loops ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apply", ["runtime", "reload"])
+def test_a_difference_that_reloads_leave_ends_in_no_loop(started: Started, apply: str) -> None:
+    """A template without ids never runs as it should: what differs is said, and HAProxy is left in peace."""
+    balancer = started(" id {{ server.id }}", "", {"proxy": {"apply": apply}})
+    web = balancer.add_web()
+    balancer.until(lambda: balancer.answering(4) == {web.address}, "the member to answer")
+    text = balancer.template.read_text(encoding="utf-8")
+    mark = balancer.daemon.mark()
+    balancer.edit_template(text.replace(FRONTEND, FRONTEND + EDIT))
+    said = balancer.daemon.wait_event("edit.rejected", mark)
+    assert f"nodes/{web.name}: id 1 to" in said["error"]
+    balancer.until(lambda: balancer.daemon.status()["plan"]["left"], "the difference to be said")
+    pid = balancer.running().pid
+    throughout(lambda: balancer.running().pid == pid, 4.0, "the same worker")
+    assert f"nodes/{web.name}: id 1 to" in balancer.daemon.status()["plan"]["left"][0]["detail"]
+    assert balancer.answering(4) == {web.address}
+
+
 # --- the plan beforehand ----------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,17 @@ class TestTroubles:
         leaving = [{"name": "web-0", "since_s": 3.5, "sessions": 2}]
         assert not [each for each in troubles(quiet(service("nodes", *rows, leaving=leaving))) if each.urgent]
 
+    def test_only_the_templates_own_server_serves(self) -> None:
+        """It is named: clients get its answers and no member's."""
+        status = quiet(service("nodes", server("a", up=False), template_servers=[server("sorry")]))
+        assert troubles(status)[0].text == "nodes only sorry of the template serves"
+
+    def test_what_haproxy_runs_without(self) -> None:
+        """Differences that no reload is made for, or that a reload has left."""
+        status = quiet()
+        status = {**status, "plan": {**status["plan"], "left": [{"kind": "text", "detail": "nodes/a: no line"}]}}
+        assert troubles(status) == (Trouble("not applied", "nodes/a: no line", urgent=True),)
+
     def test_an_overridden_guard(self) -> None:
         """That is urgent too: members go that the guard would keep."""
         (found,) = troubles({**quiet(), "guard_overridden": "most of nodes failed"})
@@ -225,3 +236,24 @@ class TestChanges:
         """A daemon of another version may say less, or more."""
         (change,) = changes([{"new": {"a": 1}}], MANY)
         assert (change.events[0].name, change.events[0].text, change.time) == ("-", "new {'a': 1}", "")
+
+
+def test_servers_of_the_template_are_shown_behind_the_members() -> None:
+    """They are up or down, and count as no member's."""
+    own = {key: value for key, value in server("sorry", up=False).items() if key not in ("held", "by_hand")}
+    (lines,) = services(quiet(service("nodes", server("a"), template_servers=[own])), MANY)
+    assert [(line.name, line.state, line.note) for line in lines.servers] == [
+        ("a", "up", ""),
+        ("sorry", "down", "the template's own"),
+    ]
+    assert lines.summary.startswith("1 of 1 server up")
+    assert lines.more == 0
+
+
+def test_lines_of_the_text_are_details_with_their_sign() -> None:
+    """Each on a line of its own."""
+    (change,) = changes(
+        [event(1, "proxy.reloaded", lines_added=["global: b"], lines_removed=["global: a"], lines_total=2)], MANY
+    )
+    assert change.events[0].details == ("- global: a", "+ global: b")
+    assert "lines" not in change.events[0].text
