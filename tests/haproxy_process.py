@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -78,6 +79,17 @@ class HAProxyProcess:
             "    default_backend nodes\n"
             "backend nodes\n" + "".join(f"    {line}\n" for line in lines)
         )
+
+    def has_ended(self) -> bool:
+        """Whether the master was started and is gone."""
+        return self._process is not None and self._process.poll() is not None
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The version of the running worker, as (3, 2)."""
+        found = re.search(r"(?m)^Version: (\d+)\.(\d+)", self.ask("show info"))
+        assert found is not None
+        return int(found[1]), int(found[2])
 
     def start(self) -> None:
         """Start HAProxy from its file and return when both sockets answer."""

@@ -7,6 +7,7 @@ wanted. Rules:
 - A failure is logged with its text and tried again later, with back-off that grows until all is level. If a draft is
   on trial, the draft is at fault: it is rejected or shelved with a back-off of its own, and the good one goes on at
   once.
+- A text that HAProxy died of is not written again, and a draft that made it is rejected.
 - The file follows without a reload where HAProxy needs none, or is not there to be reloaded: after changes at run time
   once they pause, or at last; at once where HAProxy might start from it at any moment.
 - While too many old workers live, a reload waits; that is no failure.
@@ -15,6 +16,7 @@ wanted. Rules:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from enum import Enum
 from typing import TypeVar
 
@@ -23,13 +25,26 @@ import structlog
 from rosterd.backoff import backoff
 from rosterd.blueprint import Blueprint, Drafts
 from rosterd.debounce import Debounce, Pace
-from rosterd.errors import ConfigFileError, ConfigRefused, ProxyError, ReloadFailed, ReloadPostponed, TemplateError
+from rosterd.errors import (
+    ConfigFileError,
+    ConfigRefused,
+    ProxyDied,
+    ProxyError,
+    ReloadFailed,
+    ReloadPostponed,
+    ReloadUnproven,
+    StartRefused,
+    TemplateError,
+)
 from rosterd.generation import Generation, of_desired
+from rosterd.known_warnings import KnownWarnings
 from rosterd.metrics import Metrics
 from rosterd.model import Desired, Reload, Running
 from rosterd.outcome import Outcome
 from rosterd.proxy.apply import Applied, Applier
+from rosterd.proxy.commands import Processes
 from rosterd.proxy.config_file import ConfigFile
+from rosterd.rejection import explain
 from rosterd.report import LastReload
 from rosterd.settings import ReloadSettings
 
@@ -82,6 +97,9 @@ class Actuator:
         self._file_text = ""
         self._postponed = False
         self._failed: Blueprint | None = None
+        self._deadly_text: str | None = None
+        self._warnings = KnownWarnings()
+        self._is_refused = False
         self._wanted: Desired | None = None
         self._failure = ""
         self._retry_at = self._file_retry_at = clock()
@@ -119,13 +137,20 @@ class Actuator:
             return True
 
     def start_over(self) -> None:
-        """HAProxy came back: do not sit out the back-off."""
-        self._retry_at = self._file_retry_at = self._clock()
-        self._waits = self._new_waits()
+        """HAProxy came back: the back-off ends, unless HAProxy itself refused the text.
+
+        A reload that fails on a listener makes HAProxy pause for two seconds, and one that it dies of makes the
+        supervisor start it again: neither return is a reason to try the same text at once.
+        """
+        if not self._is_refused:
+            self._retry_at = self._file_retry_at = self._clock()
+            self._waits = self._new_waits()
 
     def take_draft(self) -> None:
         """There is a new draft: what failed before it need not fail with it."""
         self._draft_waits = self._new_waits()
+        self._is_refused = False
+        self._deadly_text = None
         self.start_over()
 
     def hold_off(self) -> None:
@@ -165,7 +190,7 @@ class Actuator:
         most, text = self._patience.most_old_workers, outcome.text
         way = self._applier.reload(text, most) if aside is None else self._applier.reload_by(aside, text, most)
         try:
-            applied = await self._attempt(outcome.blueprint, way, plan)
+            applied = await self._attempt(outcome, way, plan)
         except ReloadPostponed as error:
             self._postpone(plan, error)
             return Postponed.POSTPONED
@@ -174,7 +199,8 @@ class Actuator:
         self._wanted = None
         if applied is None:
             self._record(plan)
-        return applied
+            return None
+        return replace(applied, warnings=self._warnings.of_reload(applied.warnings))
 
     def took_effect(self, outcome: Outcome, plan: Reload) -> None:
         """HAProxy is seen to run what the reload was for."""
@@ -189,9 +215,9 @@ class Actuator:
         self._give_up(blueprint, error, plan)
         self._record(plan)
 
-    async def has_worker(self) -> bool:
-        """Whether HAProxy runs, by its master's word."""
-        return await self._applier.has_worker()
+    async def processes(self) -> Processes | None:
+        """HAProxy's processes by its master's word; None when the master does not answer."""
+        return await self._applier.processes()
 
     async def observe_by_master(self) -> Running | None:
         """What HAProxy runs, by its master's word."""
@@ -217,13 +243,13 @@ class Actuator:
         if self.text_on_disk() == text:
             self._be_level(outcome.desired)
             return
-        if self._clock() < self._file_retry_at or blueprint == self._failed:
+        if self._clock() < self._file_retry_at or blueprint == self._failed or text == self._deadly_text:
             return
         self._file_text = text
-        followed = await self._attempt(blueprint, self._applier.follow(text), None)
+        followed = await self._attempt(outcome, self._applier.follow(text), None)
         if followed is None:
             return
-        log.info("config.followed", bytes=len(text), warnings=list(followed.warnings))
+        log.info("config.followed", bytes=len(text), warnings=list(self._warnings.of_check(followed.warnings)))
         self._be_level(outcome.desired)
         if self._drafts.good is None and not self._applier.has_good:
             # No HAProxy has run anything yet; that it accepts the text is the best proof to be had.
@@ -258,25 +284,49 @@ class Actuator:
         except ConfigFileError:
             return None
 
-    async def _attempt(self, blueprint: Blueprint, action: Awaitable[T], plan: Reload | None) -> T | None:
+    async def _attempt(self, outcome: Outcome, action: Awaitable[T], plan: Reload | None) -> T | None:
         """Do it; None when it failed, which was then logged and has its consequences drawn."""
+        blueprint = outcome.blueprint
         try:
             result = await action
         except ConfigRefused as error:
-            self._give_up(blueprint, error, plan)
+            self._is_refused = True
+            if plan is not None:
+                self._keep_off_disk(outcome)  # `haproxy -c` alone, before a start from the file, might take it
+            self._give_up(blueprint, ConfigRefused(self._explained(error, outcome)), plan)
+        except (ProxyDied, StartRefused) as error:
+            self._is_refused = True
+            self._keep_off_disk(outcome)
+            self._count_failure(plan)
+            self._give_up(blueprint, type(error)(self._explained(error, outcome)), plan)
         except ReloadFailed as error:
+            self._is_refused = not isinstance(error, ReloadUnproven)
             self._count_failure(plan)
             if blueprint != self._drafts.good:
                 self._failed = blueprint  # `haproxy -c` takes it, and HAProxy does not: it must not start from that
-            self._retry_later(blueprint, error, plan)
+            self._retry_later(blueprint, type(error)(self._explained(error, outcome)), plan)
         except ReloadPostponed:
             raise
         except ProxyError as error:
             self._retry_later(blueprint, error, plan)
         else:
             self._failure = ""
+            self._is_refused = False
             return result
         return None
+
+    def _keep_off_disk(self, outcome: Outcome) -> None:
+        """HAProxy cannot start with this text: it must not be what HAProxy starts from."""
+        self._deadly_text = outcome.text
+        if outcome.blueprint != self._drafts.good:
+            self._failed = outcome.blueprint
+
+    def _explained(self, error: ProxyError, outcome: Outcome) -> str:
+        """What HAProxy said, with the lines that it named, and where the whole text is."""
+        template = outcome.blueprint.template.source
+        explained = explain(str(error), str(self._file.path), outcome.text, template)
+        kept = self._applier.keep_rejected(outcome.text)
+        return explained if kept is None else f"{explained}\nthe whole text is kept as {kept}"
 
     def _give_up(self, blueprint: Blueprint, error: ProxyError | TemplateError, plan: Reload | None) -> None:
         """Trying the same again is no use: a draft on trial is rejected; without one we try again later."""

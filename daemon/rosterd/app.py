@@ -112,7 +112,8 @@ def _on_demand(
 
 def _controller(settings: Settings, edits: Edits, file: ConfigFile, notifier: Notifier, journal: Journal) -> Controller:
     proxy = settings.proxy
-    master = Master(HAProxySocket(proxy.master_socket, proxy.answer_timeout_s), proxy.reload_timeout_s)
+    socket = HAProxySocket(proxy.master_socket, proxy.answer_timeout_s)
+    master = Master(socket, proxy.reload_timeout_s, proxy.stderr_file)
     clock = time.monotonic
     applier = Applier(file, Checker(proxy.binary, proxy.check_timeout_s), master, clock)
     return Controller(

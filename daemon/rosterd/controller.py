@@ -94,7 +94,7 @@ class Controller:
         self._observer = Observer(
             observed=self._observed,
             runtime=runtime,
-            has_worker=actuator.has_worker,
+            processes=actuator.processes,
             by_master=actuator.observe_by_master,
             news=partial(journal.begin, "look"),
             clock=clock,

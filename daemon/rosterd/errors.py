@@ -16,7 +16,10 @@
     │   ├── ConfigRefused      `haproxy -c` refused a configuration                    not by itself
     │   ├── ConfigFileError    the file or its directory cannot be written             retryable
     │   ├── ReloadPostponed    too many old workers are alive for another reload      retryable
-    │   └── ReloadFailed       HAProxy kept or lost its old worker instead of reloading retryable
+    │   └── ReloadFailed       HAProxy refused to reload and kept its old worker      retryable
+    │       ├── ReloadUnproven HAProxy did not prove a reload before the deadline      retryable
+    │       ├── StartRefused   HAProxy's new worker cannot start with a configuration   not by itself
+    │       └── ProxyDied      HAProxy ended when it loaded a configuration           not by itself
     ├── NodeError
     │   ├── NodeUnknown        no alive node, or several, have the name that a command was given
     │   └── NodeUnmoved        a node did not take the state that it was told
@@ -116,6 +119,18 @@ class ReloadPostponed(ProxyError):
 
 class ReloadFailed(ProxyError):
     """A reload was asked for and its proof says that it did not happen."""
+
+
+class ReloadUnproven(ReloadFailed):
+    """HAProxy neither proved nor refused a reload before the deadline."""
+
+
+class StartRefused(ReloadFailed):
+    """HAProxy's new worker could not start, for another reason than what it listens on, which may be free later."""
+
+
+class ProxyDied(ReloadFailed):
+    """HAProxy's master or its new worker ended when it loaded a configuration."""
 
 
 class NodeError(RosterdError):

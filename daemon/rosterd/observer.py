@@ -18,7 +18,7 @@ import structlog
 from rosterd.errors import ProxyError
 from rosterd.model import Running
 from rosterd.observed import Observed
-from rosterd.proxy.commands import OBSERVE, OBSERVE_WITH_SESSIONS
+from rosterd.proxy.commands import OBSERVE, OBSERVE_WITH_SESSIONS, Processes
 from rosterd.proxy.socket import HAProxySocket, observe
 
 log = structlog.get_logger(__name__)
@@ -44,6 +44,9 @@ DEAF_AFTER_S = 10.0
 GONE_AFTER_S = 1.0
 """How long its runtime socket may be missing."""
 
+IDLE_AFTER_S = 0.5
+"""How long a master may be without a worker. Its last one has ended, and it waits for an old one that does not end."""
+
 
 class Observer:
     """Looks at one HAProxy."""
@@ -54,16 +57,19 @@ class Observer:
         observed: Observed,
         runtime: HAProxySocket,
         news: Callable[[], object],
-        has_worker: Callable[[], Awaitable[bool]],
+        processes: Callable[[], Awaitable[Processes | None]],
         by_master: Callable[[], Awaitable[Running | None]],
         clock: Callable[[], float],
     ) -> None:
-        """Wire it up; `has_worker` and `by_master` ask the master, `clock` is monotonic seconds."""
+        """Wire it up; `processes` and `by_master` ask the master, `clock` is monotonic seconds."""
         self.due_at = clock()
         self.is_deaf = False
-        """Whether HAProxy runs, by its master's word, and does not answer where it is asked."""
+        """Whether HAProxy's master answers, and its worker is gone or does not answer where it is asked."""
         self.has_lost_socket = False
-        """Whether that is because the file of its runtime socket is gone."""
+        """Whether that is because the file of its runtime socket is gone, or leads to no listener any more.
+
+        From HAProxy 3.1 on, a new worker puts its own socket in the place before it may fail.
+        """
         self.relayed: Running | None = None
         """What HAProxy runs by its master's word, where the file of its runtime socket is gone: it cannot be told
         anything there, but who serves is known, also to a daemon that has just started."""
@@ -71,7 +77,7 @@ class Observer:
         """Whether the last look found a HAProxy that had been away, and did not just blink during a reload."""
         self._observed = observed
         self._runtime = runtime
-        self._has_worker = has_worker
+        self._processes = processes
         self._news = news
         self._by_master = by_master
         self._clock = clock
@@ -127,14 +133,16 @@ class Observer:
         if observed.proxy.fails(now, str(error)):
             self._news()
             log.warning("proxy.lost", error=str(error), effect="the file follows, so that HAProxy can start from it")
-        is_gone = _is_gone(self._runtime.path)
+        is_gone = _is_gone(self._runtime.path) or isinstance(error.__cause__, ConnectionRefusedError)
         self.relayed = await self._by_master() if is_gone else None
         if self.relayed is not None:
             observed.see(self.relayed)
         observed.running = None
-        patience_s = GONE_AFTER_S if is_gone else DEAF_AFTER_S
-        self.is_deaf = now >= observed.proxy.since + patience_s and await self._has_worker()
-        self.has_lost_socket = is_gone and self.is_deaf
+        processes = await self._processes()
+        is_idle = processes is not None and not processes.workers
+        patience_s = IDLE_AFTER_S if is_idle else GONE_AFTER_S if is_gone else DEAF_AFTER_S
+        self.is_deaf = processes is not None and now >= observed.proxy.since + patience_s
+        self.has_lost_socket = is_gone and self.is_deaf and not is_idle
 
     def see(self, running: Running) -> None:
         """Take what HAProxy runs, from a look or from its answer to something else."""

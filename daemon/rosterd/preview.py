@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import unified_diff
@@ -46,7 +45,6 @@ from rosterd.policy import Lines, View, answers_in, decide, inherited_lines
 from rosterd.proxy.actions import lines_of
 from rosterd.proxy.commands import OBSERVE_WITH_SESSIONS
 from rosterd.proxy.config_file import ConfigFile
-from rosterd.proxy.reload import check as check_configuration
 from rosterd.proxy.server_state import reads_server_state
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
@@ -54,6 +52,7 @@ from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.running_text import template_servers_of, text_on_disk
 from rosterd.settings import Settings, load
 from rosterd.sources import Sources
+from rosterd.verdict import judge, judge_text
 
 _NOW = 0.0
 """A command looks at one moment: all that it knows has just become known."""
@@ -62,15 +61,8 @@ _NOW = 0.0
 def check(settings_file: Path | None) -> int:
     """Read settings and template, and have `haproxy -c` check what is rendered from them, without and with servers."""
     loaded, blueprint = _read(settings_file)
-    warnings: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="rosterd-check-") as directory:
-        path = Path(directory) / loaded.proxy.config_file.name
-        for servers in (), SAMPLES:
-            path.write_text(_text(blueprint, _everywhere(loaded, servers)), encoding="utf-8")
-            shown_as = loaded.proxy.config_file
-            timeout_s = loaded.proxy.check_timeout_s
-            found = asyncio.run(check_configuration(loaded.proxy.binary, path, timeout_s, shown_as=shown_as))
-            warnings += [warning for warning in found if warning not in warnings]
+    texts = [_text(blueprint, _everywhere(loaded, servers)) for servers in ((), SAMPLES)]
+    warnings = [*judge(loaded.proxy, texts, blueprint.template.source)]
     if not reads_server_state(_text(blueprint, ()), str(loaded.proxy.server_state_file)):
         warnings.append(
             f"{loaded.proxy.template_file}: has a server-state-file or load-server-state-from-file line of its own, so "
@@ -106,7 +98,9 @@ def plan(settings_file: Path | None, members_file: str | None, show: Callable[[D
     desired = blueprint.desired(_decided(loaded, table, view))
     situation = _situation(blueprint, desired, running, status)
     planned = _planned(situation, status)
-    refused = asyncio.run(_refusal(loaded, desired)) if isinstance(planned.plan, Reload) else ""
+    refused = (
+        asyncio.run(_refusal(loaded, desired, blueprint.template.source)) if isinstance(planned.plan, Reload) else ""
+    )
     is_known = situation.text.contents is not None
     diff = unified_diff(situation.text.text.splitlines(), desired.text.splitlines(), "running", "new", lineterm="")
     show(dry_run_answer(planned, refused, diff if is_known and isinstance(planned.plan, Reload) else ()))
@@ -145,16 +139,12 @@ def _planned(situation: Situation, status: Mapping[str, Any]) -> Planned:
     return next_plan(replace(situation, seen=replace(situation.seen, refused=refused))) if refused else planned
 
 
-async def _refusal(loaded: Settings, desired: Desired) -> str:
+async def _refusal(loaded: Settings, desired: Desired, template: str) -> str:
     """Why HAProxy refuses the text; empty when it does not."""
-    proxy = loaded.proxy
-    with tempfile.TemporaryDirectory(prefix="rosterd-plan-") as directory:
-        path = Path(directory) / proxy.config_file.name
-        path.write_text(desired.text, encoding="utf-8")
-        try:
-            await check_configuration(proxy.binary, path, proxy.check_timeout_s, shown_as=proxy.config_file)
-        except (ConfigRefused, ProxyBinaryError) as error:
-            return str(error)
+    try:
+        await judge_text(loaded.proxy, desired.text, template)
+    except (ConfigRefused, ProxyBinaryError) as error:
+        return str(error)
     return ""
 
 

@@ -148,18 +148,6 @@ def _implied(words: Sequence[str]) -> Iterator[str]:
         yield "check-ssl"
 
 
-def bind_lines(text: str) -> tuple[tuple[int, str], ...]:
-    """The addresses of all `bind` and `stats socket` lines of a text, each with the number of its line."""
-    found: list[tuple[int, str]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        match line.partition("#")[0].split():
-            case ["bind", addresses, *_] | ["stats", "socket", addresses, *_]:
-                found += [(number, address) for address in addresses.split(",")]
-            case _:
-                pass
-    return tuple(found)
-
-
 def _read(text: str) -> Mapping[str, _Section]:
     named: dict[str, _Section] = {}
     backends: dict[str, _Section] = {}

@@ -22,10 +22,13 @@ from compose.waiting import ask_until
 from rosterd.errors import ProxyError
 from rosterd.model import Running
 from rosterd.proxy.socket import HAProxySocket, observe
+from tests.balancer import replace
 
 UP_WITHIN_S = 20.0
 HEALED_WITHIN_S = 2.0
 STILL_S = 20.0
+QUIET_S = 5.0
+"""Longer than the first waits before a failed reload is tried again."""
 
 
 class Place:
@@ -39,6 +42,11 @@ class Place:
     def config(self) -> Path:
         """The file that HAProxy starts from."""
         return self.balancer.directory / "haproxy.cfg"
+
+    @property
+    def log(self) -> str:
+        """What the daemon has logged."""
+        return (self.balancer.logs / "rosterd.log").read_text(encoding="utf-8")
 
     async def running(self) -> Running | None:
         """Return what HAProxy runs; None while it does not answer."""
@@ -176,3 +184,27 @@ async def test_a_start_from_an_older_file(place: Place) -> None:
     await place.cluster.supervisorctl(place.balancer, "start", "haproxy")
     await comes_back(place.pid_of_worker, before)
     await place.until_served(*webs, within=HEALED_WITHIN_S)
+
+
+async def test_an_edit_that_haproxy_dies_of(place: Place) -> None:
+    """The good file is back before the supervisor starts HAProxy again, and the edit is not tried a second time."""
+    webs = [place.cluster.add_web() for _ in range(2)]
+    await place.until_served(*webs)
+    good = place.balancer.template.read_text(encoding="utf-8")
+    # Quoted, so that the directory is not looked for beforehand.
+    deadly = good.replace("global\n", 'global\n    chroot "/nonexistent"\n', 1)
+    replace(place.balancer.template, deadly)
+
+    async def rejected() -> bool:
+        return "edit.rejected" in place.log
+
+    await ask_until(rejected, HEALED_WITHIN_S, "the edit to be rejected")
+    assert place.config.read_text(encoding="utf-8").count("/nonexistent") == 0
+    await place.until_served(*webs)
+    pid = await place.pid_of_master()
+    await asyncio.sleep(QUIET_S)
+    assert await place.pid_of_master() == pid
+    assert place.log.count("edit.taken") == place.log.count("edit.rejected") == 1
+    status = await place.status()
+    assert status["ready"] is True
+    assert "Cannot chroot(/nonexistent)" in str(status["blueprint"])

@@ -22,11 +22,12 @@ from rosterd.parse import parse_member, printable, raw_of
 from rosterd.policy import View, decide
 from rosterd.proxy import commands
 from rosterd.proxy.actions import result_of, split_replies
+from rosterd.proxy.needs import read_needs
 from rosterd.roster import EMPTY, advance
 from rosterd.serf import protocol
 from rosterd.serf.protocol import Wire
 from rosterd.serf.session import SerfTiming, Session
-from rosterd.server_lines import ServerLines, bind_lines
+from rosterd.server_lines import ServerLines
 from rosterd.settings import PolicySettings, ServiceSettings
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -82,7 +83,7 @@ def server_lines(data: bytes) -> None:
     """Read a configuration that a template may make, whatever it is."""
     text = data.decode("utf-8", "replace")
     ServerLines(text, "2.6.12").addition("nodes", "web-1")
-    bind_lines(text)
+    read_needs(text, "balancer")
     one, other = (read_contents(each, {"nodes": {"web-1"}}) for each in (text, text[: len(text) // 2]))
     assert bool(frame_changes(one, other)) is (one.frame != other.frame)
 

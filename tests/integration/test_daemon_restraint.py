@@ -258,6 +258,25 @@ def test_a_haproxy_that_listens_elsewhere_is_reloaded(tmp_path: Path) -> None:
         assert balancer.running_names() == {web.name}
 
 
+def test_a_runtime_socket_without_a_listener_is_made_anew(tmp_path: Path) -> None:
+    """A worker that failed has put its own in the place, and HAProxy serves on where it cannot be asked."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web()
+        balancer.wait_served(web)
+        balancer.wait_content()
+        dead = tmp_path / "dead.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(dead))
+            listener.listen()
+        mark = balancer.daemon.mark()
+        dead.replace(balancer.haproxy.runtime_socket)
+        balancer.daemon.wait_event("proxy.lost", mark)
+        balancer.daemon.wait_event("proxy.reloaded", mark, within=8)
+        balancer.wait_ready()
+        assert balancer.running_names() == {web.name}
+
+
 def test_what_haproxy_warns_of_is_told(tmp_path: Path) -> None:
     """A warning is no reason to refuse an edit; it stands in the line that says that the edit is in force."""
     with Balancer(tmp_path) as balancer:
@@ -269,6 +288,34 @@ def test_what_haproxy_warns_of_is_told(tmp_path: Path) -> None:
         checked = balancer.daemon.command("check")
         assert checked.returncode == 0
         assert "rosterd: warning: " in checked.stderr
+
+
+def test_check_and_daemon_come_to_the_same_verdict(tmp_path: Path) -> None:
+    """A file beside the configuration is found by both, and what only a start meets is refused by both."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        balancer.wait_content()
+        good = balancer.template.read_text()
+        relative = good.replace("global\n", "global\n    default-path config\n", 1)
+        relative += "backend page\n    errorfile 503 page.http\n"
+        (tmp_path / "page.http").write_text("HTTP/1.0 503 Away\r\n\r\n")
+        mark = balancer.daemon.mark()
+        balancer.edit_template(relative)
+        balancer.daemon.wait_event("proxy.reloaded", mark)
+        assert balancer.daemon.command("check").returncode == 0
+        assert not list(tmp_path.glob(".*candidate*"))
+        mark = balancer.daemon.mark()
+        balancer.edit_template(relative + "frontend other\n    bind 192.0.2.77:80\n")
+        rejected = balancer.daemon.wait_event("edit.rejected", mark)["error"]
+        checked = balancer.daemon.command("check")
+        assert checked.returncode == 6
+        for said in (rejected, checked.stderr):
+            assert "this machine does not have the address 192.0.2.77" in said
+            assert f"is: bind 192.0.2.77:80, from line {len(relative.splitlines()) + 2} of the template" in said
+        kept = tmp_path / "haproxy.cfg.rejected"
+        assert str(kept) in rejected
+        assert "192.0.2.77" in kept.read_text()
+        assert kept.stat().st_mode == (tmp_path / "haproxy.cfg").stat().st_mode
 
 
 def test_an_edit_of_server_lines_is_in_force_at_once(tmp_path: Path) -> None:

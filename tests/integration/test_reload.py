@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from rosterd.errors import (
     ConfigFileError,
     ConfigRefused,
     ProxyBinaryError,
+    ProxyDied,
     ProxyUnreachable,
     ReloadFailed,
     ReloadPostponed,
+    StartRefused,
 )
 from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
@@ -27,6 +30,7 @@ from rosterd.proxy.socket import HAProxySocket, observe
 from tests.haproxy_process import BINARY, HAProxyProcess, running_haproxy
 from tests.loopback import free_address
 
+DEADLINE_S = 10.0
 PAGE = "http-request return status 200 content-type text/plain string"
 
 
@@ -52,7 +56,7 @@ def applier(haproxy: HAProxyProcess, file: ConfigFile) -> Applier:
 
 def applier_of(haproxy: HAProxyProcess, file: ConfigFile, binary: str = BINARY) -> Applier:
     """Return an applier that checks with `binary`."""
-    master = Master(HAProxySocket(haproxy.master_socket, deadline_s=5.0), reload_deadline_s=10.0)
+    master = Master(HAProxySocket(haproxy.master_socket, deadline_s=5.0), DEADLINE_S)
     return Applier(file, Checker(binary, deadline_s=10.0), master, time.monotonic)
 
 
@@ -117,7 +121,7 @@ async def test_a_reload_that_fails_puts_the_last_good_text_back(
     """`-c` does not see what cannot be bound. HAProxy keeps its worker, and would restart from the good file."""
     good = haproxy.text("second", f"{PAGE} second")
     await applier.reload(good, 99)
-    with pytest.raises(ReloadFailed):
+    with pytest.raises(ReloadFailed, match="cannot bind UNIX socket"):
         await applier.reload(haproxy.text("third", f"{PAGE} third", "frontend more", unbindable(haproxy)), 99)
     assert file.read() == file.read_good() == good
     assert await structure(haproxy) == "second"
@@ -125,6 +129,80 @@ async def test_a_reload_that_fails_puts_the_last_good_text_back(
     await applier.reload(haproxy.text("fourth", f"{PAGE} fourth"), 99)
     assert page(haproxy) == "fourth"
     assert only_the_file_is_there(haproxy)
+
+
+async def test_a_text_that_haproxy_dies_of_ends_the_wait_at_once(
+    haproxy: HAProxyProcess, file: ConfigFile, applier: Applier
+) -> None:
+    """Up to 3.0 the master ends with its new worker; the last good file is back long before the deadline."""
+    good = haproxy.text("second", f"{PAGE} second")
+    await applier.reload(good, 99)
+    started = time.monotonic()
+    with pytest.raises(ReloadFailed) as failed:
+        await applier.reload(deadly(haproxy), 99)
+    assert time.monotonic() - started < DEADLINE_S / 2
+    assert "Cannot chroot(/nonexistent)" in str(failed.value)
+    assert file.read() == file.read_good() == good
+    assert isinstance(failed.value, ProxyDied if haproxy.has_ended() else StartRefused)
+    if haproxy.has_ended():
+        haproxy.start()
+    assert await structure(haproxy) == "second"
+    assert page(haproxy) == "second"
+
+
+async def test_a_stopped_worker_does_not_outlive_the_reload_that_haproxy_dies_of(
+    haproxy: HAProxyProcess, applier: Applier
+) -> None:
+    """Up to 3.0 the master waits for it for ever, while it keeps its listeners and answers no client."""
+    if haproxy.version > (3, 0):
+        pytest.skip("the master survives, and its old worker serves on")
+    await applier.reload(haproxy.text("second"), 99)
+    (worker,) = (await applier_master(haproxy).processes()).workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ReloadFailed):
+            await applier.reload(deadly(haproxy), 99)
+        await until(lambda: haproxy.has_ended() or not is_stopped(worker.pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGCONT)
+
+
+async def test_program_sections_are_checked_as_they_are_started(haproxy: HAProxyProcess, applier: Applier) -> None:
+    """They are valid in master-worker mode alone, and gone since 3.3."""
+    text = haproxy.text("second", f"{PAGE} second", "program sleeper", "command /bin/sleep 60")
+    if haproxy.version < (3, 3):
+        await applier.reload(text, 99)
+        assert await structure(haproxy) == "second"
+    else:
+        with pytest.raises(ConfigRefused, match="unknown keyword 'program'"):
+            await applier.reload(text, 99)
+
+
+async def test_reason_of_a_failed_reload_is_found_where_the_supervisor_keeps_it(
+    haproxy: HAProxyProcess, file: ConfigFile, tmp_path: Path
+) -> None:
+    """HAProxy 2.6 answers none; a log without the reason is named at least."""
+    elsewhere = tmp_path / "supervisor.log"
+    elsewhere.write_text("[ALERT]    (7) : an older one\n", encoding="utf-8")
+    master = Master(HAProxySocket(haproxy.master_socket, deadline_s=5.0), DEADLINE_S, elsewhere)
+    applier = Applier(file, Checker(BINARY, deadline_s=10.0), master, time.monotonic)
+    with pytest.raises(ReloadFailed) as failed:
+        await applier.reload(haproxy.text("third", "frontend more", unbindable(haproxy)), 99)
+    if haproxy.version < (2, 7):
+        assert str(failed.value) == f"HAProxy could not load the file and gave no reason: it is in {elsewhere}"
+    else:
+        assert "cannot bind UNIX socket" in str(failed.value)
+
+
+async def test_relative_files_are_found_where_haproxy_was_started(haproxy: HAProxyProcess, tmp_path: Path) -> None:
+    """A check that is started elsewhere would refuse what HAProxy takes."""
+    (tmp_path / "page.http").write_text("HTTP/1.0 503 Away\r\n\r\n", encoding="utf-8")
+    path = tmp_path / "candidate.cfg"
+    path.write_text(haproxy.text("second", "errorfile 503 page.http"), encoding="utf-8")
+    with pytest.raises(ConfigRefused, match=r"page\.http"):
+        await check(BINARY, path, deadline_s=10.0, directory=tmp_path.parent)
+    await check(BINARY, path, deadline_s=10.0, directory=tmp_path)
 
 
 async def test_a_socket_that_is_gone_is_made_anew(haproxy: HAProxyProcess, file: ConfigFile, applier: Applier) -> None:
@@ -155,10 +233,10 @@ async def test_a_port_that_is_taken_is_found_before(
     """HAProxy is not even asked, since its old worker would refuse clients for it; the error names file and line."""
     good = haproxy.text("second", f"{PAGE} second")
     await applier.reload(good, 99)
-    before = haproxy.ask("show proc", haproxy.master_socket)
+    before = await applier_master(haproxy).processes()
     with taken_port() as (address, port), pytest.raises(ConfigRefused, match=rf"haproxy.cfg:16.*{port} is taken"):
         await applier.reload(haproxy.text("third", f"{PAGE} third", "frontend more", f"bind {address}:{port}"), 99)
-    assert haproxy.ask("show proc", haproxy.master_socket) == before
+    assert await applier_master(haproxy).processes() == before
     assert file.read() == good
     assert only_the_file_is_there(haproxy)
 
@@ -364,8 +442,21 @@ def script(path: Path, body: str) -> str:
 
 
 def unbindable(haproxy: HAProxyProcess) -> str:
-    """Return a line that `haproxy -c` accepts and no worker can start with."""
-    return f"bind unix@{haproxy.config.parent}/absent/page.sock"
+    """Return a line that `haproxy -c` accepts and no worker can start with; quoted, so that it is not looked at."""
+    return f'bind "unix@{haproxy.config.parent}/absent/page.sock"'
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is there, and stopped."""
+    try:
+        return ") T " in (Path("/proc") / str(pid) / "stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def deadly(haproxy: HAProxyProcess) -> str:
+    """Return a text that `haproxy -c` accepts, and that no worker survives; quoted, so that it is not looked at."""
+    return haproxy.text("deadly", f"{PAGE} deadly").replace("global\n", 'global\n    chroot "/nonexistent"\n')
 
 
 @contextlib.contextmanager

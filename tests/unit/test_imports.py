@@ -62,9 +62,12 @@ PURE_CORE = frozenset(
         "rosterd.policy.place",
         "rosterd.policy.view",
         "rosterd.proxy.actions",
+        "rosterd.known_warnings",
         "rosterd.proxy.commands",
         "rosterd.proxy.server_state",
+        "rosterd.proxy.needs",
         "rosterd.proxy.traffic",
+        "rosterd.rejection",
         "rosterd.render",
         "rosterd.report",
         "rosterd.roster",
@@ -93,8 +96,12 @@ ADAPTERS = frozenset(
         "rosterd.proxy.binds",
         "rosterd.proxy.config_file",
         "rosterd.proxy.kept_health",
+        "rosterd.proxy.mirror",
+        "rosterd.proxy.process",
         "rosterd.proxy.reload",
         "rosterd.proxy.socket",
+        "rosterd.proxy.start_check",
+        "rosterd.proxy.stderr_tail",
         "rosterd.serf",
         "rosterd.serf.client",
         "rosterd.serf.errand",
@@ -144,6 +151,7 @@ OUTSIDE = frozenset(
         "rosterd.picture",
         "rosterd.preview",
         "rosterd.top",
+        "rosterd.verdict",
     }
 )
 END = frozenset({"rosterd.__main__"})

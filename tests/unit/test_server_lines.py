@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines, bind_lines
+from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines
 
 DEFAULTS = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
 """What each command says besides, since HAProxy has another default there than in the file."""
@@ -147,12 +147,6 @@ class TestObstacles:
         assert addition("balance source", "hash-type consistent", "server web 10.0.0.1:80").obstacle == ""
 
 
-def test_bind_lines_have_their_numbers() -> None:
-    """Each address of each line, without options and comments."""
-    text = "frontend a\n  bind :80,[::1]:81 ssl\n  # bind :82\n  bind 10.0.0.1:83 # here\n"
-    assert bind_lines(text) == ((2, ":80"), (2, "[::1]:81"), (4, "10.0.0.1:83"))
-
-
 WORDS = ("backend", "defaults", "listen", "server", "default-server", "balance", "nodes", "web", "from", "#", '"', "id")
 
 
@@ -161,4 +155,3 @@ def test_any_text_can_be_read(words: list[str], text: str) -> None:
     """A template may hold anything; nothing of it is an error here."""
     for source in (text, "\n".join(words), " ".join(words)):
         ServerLines(source, "2.6").addition("nodes", "web")
-        bind_lines(source)

@@ -11,19 +11,19 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from rosterd.errors import ConfigFileError, ProxyError, ReloadPostponed
+from rosterd.errors import ConfigFileError, ProxyError, ReloadFailed, ReloadPostponed
 from rosterd.model import Running
-from rosterd.proxy.binds import try_new_binds
+from rosterd.proxy.commands import Processes
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.kept_health import kept_health
-from rosterd.proxy.reload import Master, ReloadProof, check
+from rosterd.proxy.reload import Master, ReloadProof, check, lacks_reason, with_reason
+from rosterd.proxy.start_check import try_start
 
 log = structlog.get_logger(__name__)
 
@@ -101,25 +101,32 @@ class Applier:
             raise ReloadPostponed(
                 f"{len(processes.old_workers)} of at most {most_old_workers} old workers still finish their connections"
             )
-        self._try_new_binds(text)
+        self._try_start(text, processes.version)
         followed = await self.follow(text)
+        tail = self._master.stderr_tail()
         started = self._clock()
         try:
             async with kept_health(self._master, self._file, processes, text) as kept_down:
                 proof = await self._master.reload(processes)
         except ProxyError as failure:
             self._restore(before, failure)
+            if isinstance(failure, ReloadFailed) and lacks_reason(failure):
+                said = "\n".join(await tail.alerts())
+                raise (
+                    with_reason(failure, said) if said else type(failure)(f"{failure}: {tail.whereabouts}")
+                ) from failure
             raise
         reload_s = self._clock() - started
         warnings = tuple(dict.fromkeys((*followed.warnings, *proof.warnings)))  # both often say the same
         return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s, kept_down)
 
-    def _try_new_binds(self, text: str) -> None:
-        """Where it is not known what HAProxy runs, its own ports would look taken: then nothing is tried."""
-        with contextlib.suppress(ConfigFileError):
+    def _try_start(self, text: str, version: tuple[int, int]) -> None:
+        """Raise `ConfigRefused` for what `haproxy -c` does not see and a start would fail on."""
+        try:
             held = self._file.read_good()
-            if held is not None:
-                try_new_binds(text, held, self._file.path)
+        except ConfigFileError:
+            held = None
+        try_start(text, held, self._master.surroundings(), version, self._file.path)
 
     @property
     def has_good(self) -> bool:
@@ -129,18 +136,26 @@ class Applier:
         except ConfigFileError:
             return True
 
-    async def has_worker(self) -> bool:
-        """Whether the master answers and has a worker."""
+    async def processes(self) -> Processes | None:
+        """HAProxy's processes by its master's word; None when the master does not answer."""
         try:
-            return bool((await self._master.processes()).workers)
+            return await self._master.processes()
         except ProxyError:
-            return False
+            return None
 
     async def observe(self) -> Running | None:
         """What HAProxy runs by its master's word; None when that does not answer, or has no worker."""
         try:
             return await self._master.observe()
         except ProxyError:
+            return None
+
+    def keep_rejected(self, text: str) -> Path | None:
+        """Keep a text that HAProxy refused beside the file; its path, or None when it cannot be written."""
+        try:
+            return self._file.keep_rejected(text)
+        except ConfigFileError as error:
+            log.warning("config.not_kept", error=str(error))
             return None
 
     async def follow(self, text: str) -> Followed:
@@ -171,7 +186,14 @@ class Applier:
     async def _check(self, path: Path) -> tuple[tuple[str, ...], float]:
         """HAProxy's warnings on the file at `path`, and how long it took to read it."""
         started = self._clock()
-        warnings = await check(self._checker.binary, path, self._checker.deadline_s, shown_as=self._file.path)
+        seen_by = self._master.surroundings()
+        warnings = await check(
+            self._checker.binary,
+            path,
+            self._checker.deadline_s,
+            shown_as=self._file.path,
+            directory=None if seen_by is None else seen_by.directory,
+        )
         return warnings, self._clock() - started
 
     def _restore(self, before: str | None, failure: ProxyError) -> None:

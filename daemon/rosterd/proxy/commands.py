@@ -280,9 +280,13 @@ class Processes:
     failed: int
     workers: tuple[Worker, ...]
     old_workers: tuple[Worker, ...]
+    version: tuple[int, int] = (0, 0)
+    """The master's, as (3, 2); (0, 0) where the answer does not have it."""
 
 
-_PROC_ROW = re.compile(r"(?P<pid>\d+)\s+(?P<type>\S+)\s+(?P<reloads>\d+)(?:\s+\[failed: (?P<failed>\d+)\])?\s.*")
+_PROC_ROW = re.compile(
+    r"(?P<pid>\d+)\s+(?P<type>\S+)\s+(?P<reloads>\d+)(?:\s+\[failed: (?P<failed>\d+)\])?\s(?P<rest>.*)"
+)
 
 
 def parse_proc(text: str) -> Processes:
@@ -303,7 +307,18 @@ def parse_proc(text: str) -> Processes:
     old_workers = tuple(_workers(rows.get("old workers", [])))
     if failed and not workers:
         workers, old_workers = _still_serving(old_workers)
-    return Processes(int(masters[0]["pid"]), int(masters[0]["reloads"]), failed, workers, old_workers)
+    version = _VERSION.search(masters[0]["rest"])
+    return Processes(
+        master_pid=int(masters[0]["pid"]),
+        reloads=int(masters[0]["reloads"]),
+        failed=failed,
+        workers=workers,
+        old_workers=old_workers,
+        version=(int(version[1]), int(version[2])) if version else (0, 0),
+    )
+
+
+_VERSION = re.compile(r"\s(\d{1,3})\.(\d{1,3})[^\s]*\s*$")
 
 
 def _still_serving(listed_as_old: tuple[Worker, ...]) -> tuple[tuple[Worker, ...], tuple[Worker, ...]]:
@@ -333,6 +348,8 @@ class Outcome(Enum):
     FAILED = "failed"
     UNTOLD = "untold"
     """HAProxy 2.6 and older: the answer is empty, only `show proc` tells."""
+    BUSY = "busy"
+    """HAProxy still loads its file for an earlier reload, and did not begin another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +368,12 @@ def parse_reload(text: str) -> ReloadAnswer:
     outcome = {"Success=1": Outcome.LOADED, "Success=0": Outcome.FAILED}.get(first.strip())
     if outcome is None:
         raise _garbled(RELOAD, first)
+    if outcome is Outcome.FAILED and _BUSY in rest:
+        outcome = Outcome.BUSY
     return ReloadAnswer(outcome, parse_messages(rest))
+
+
+_BUSY = "Another reload is still in progress"
 
 
 # --- what HAProxy says while it reads a configuration -----------------------------------------------------------

@@ -9,6 +9,7 @@ Rules:
 - Nothing is written when the text is the same.
 - The last known good copy is a text that HAProxy was proven to run. It lives in the state directory, which survives
   what happens to the file.
+- A text that HAProxy refused is kept beside the file, so that the line numbers of its messages can be looked up.
 - Every `OSError` becomes a `ConfigFileError` that names the path and what to do about it.
 """
 
@@ -49,6 +50,8 @@ class ConfigFile:
         self._pending = self._target.with_name(f".{self._target.name}.pending")
         self._candidate_prefix = f".{self._target.name}.candidate-"
         self._good_prefix = f".{self._good.name}-"
+        self._rejected = self._target.with_name(f"{self._target.name}.rejected")
+        self._rejected_prefix = f".{self._rejected.name}-"
         self._marked: str | None = None
         self._text: str | None = None
         self._seen: tuple[int, ...] | None = None
@@ -80,7 +83,12 @@ class ConfigFile:
         # disk that takes nothing keeps no daemon from starting: HAProxy has the servers checked at any rate.
         with contextlib.suppress(ConfigFileError):
             self.write_server_state(NO_HEALTH)
-        for target, prefix in ((self._target, self._candidate_prefix), (self._good, self._good_prefix)):
+        leftovers_of = (
+            (self._target, self._candidate_prefix),
+            (self._good, self._good_prefix),
+            (self._rejected, self._rejected_prefix),
+        )
+        for target, prefix in leftovers_of:
             with _told(target.parent):
                 leftovers = list(target.parent.glob(f"{prefix}*"))
             for leftover in leftovers:
@@ -145,6 +153,14 @@ class ConfigFile:
             candidate.replace(self._good)
             _sync_directory(self._good.parent)
         self._marked = text
+
+    def keep_rejected(self, text: str) -> Path:
+        """Keep a text that HAProxy refused, for people; its rights are those of the file, its path is returned."""
+        if _read(self._rejected) != text:
+            candidate = _write_beside(self._target, self._rejected_prefix, text)
+            with _told(self._rejected):
+                candidate.replace(self._rejected)
+        return self._rejected
 
     def _copy_over(self, source: Path) -> None:
         with source.open("rb") as reader, self._target.open("r+b") as writer:

@@ -6,6 +6,9 @@ Rules:
 - A reload counts only when HAProxy proves it. From 2.7 on the master answers when the new worker runs or has failed.
   Before, the answer is empty, the master executes itself anew, refuses connections for up to a few hundred
   milliseconds, and `show proc` then shows a worker that was not there before, or one more failed reload.
+- A new worker counts when it answers: one that was forked may still end while it takes up its work (a chroot that is
+  not there, a user that it may not become), and up to 3.0 the master ends with it.
+- A master or a new worker that has ended ends the wait at once.
 - Every wait has a deadline. A child that does not end is killed, with all that it started.
 """
 
@@ -21,11 +24,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from rosterd.errors import ConfigRefused, ProxyBinaryError, ProxyGarbled, ProxyUnreachable, ReloadFailed
+from rosterd.errors import (
+    ConfigRefused,
+    ProxyBinaryError,
+    ProxyDied,
+    ProxyGarbled,
+    ProxyUnreachable,
+    ReloadFailed,
+    ReloadPostponed,
+    ReloadUnproven,
+    StartRefused,
+)
 from rosterd.model import Running
 from rosterd.proxy import commands
 from rosterd.proxy.commands import Outcome, Processes, ReloadAnswer, Worker
+from rosterd.proxy.process import (
+    MasterProcess,
+    Surroundings,
+    continue_stopped,
+    listening_process,
+    surroundings_of,
+)
 from rosterd.proxy.socket import HAProxySocket
+from rosterd.proxy.stderr_tail import StderrTail, stderr_tail
 
 _LONGEST_OUTPUT = 1024 * 1024
 _POLL_S = 0.01
@@ -34,16 +55,21 @@ _POLL_S = 0.01
 # --- check ------------------------------------------------------------------------------------------------------
 
 
-async def check(binary: str, path: Path, deadline_s: float, *, shown_as: Path | None = None) -> tuple[str, ...]:
-    """Run `haproxy -c` on the file at `path`, and return its warnings.
+async def check(
+    binary: str, path: Path, deadline_s: float, *, shown_as: Path | None = None, directory: Path | None = None
+) -> tuple[str, ...]:
+    """Run `haproxy -W -c` on the file at `path`, and return its warnings.
 
-    Its messages name `shown_as` instead of `path`, so that people read of the file that they know.
+    With `-W`, as HAProxy is started: without it, `program` sections are refused.
+
+    Its messages name `shown_as` instead of `path`, so that people read of the file that they know. `directory` is where
+    HAProxy itself was started, for relative paths; one that may not be entered counts as unknown.
     Raises `ConfigRefused` with HAProxy's own message, or `ProxyBinaryError` when the program is missing, cannot be
     run, crashes or takes longer than `deadline_s` seconds.
     """
     try:
         async with asyncio.timeout(deadline_s):
-            code, output = await _run(binary, "-c", "-f", str(path))
+            code, output = await _run(binary, "-W", "-c", "-f", _absolute(path), directory=directory)
     except TimeoutError:
         raise ProxyBinaryError(f"'{binary} -c' did not end within {deadline_s:g} s and was killed") from None
     except OSError as error:
@@ -51,18 +77,28 @@ async def check(binary: str, path: Path, deadline_s: float, *, shown_as: Path | 
         raise ProxyBinaryError(f"'{binary}' (proxy.binary) cannot be run: {reason}; is haproxy installed?") from error
     if code < 0:
         raise ProxyBinaryError(f"'{binary} -c' was ended by signal {-code}")
-    output = output.replace(str(path), str(shown_as or path))
+    output = output.replace(_absolute(path), str(shown_as or path))
     messages = commands.parse_messages(output)
     if code != 0:
         raise ConfigRefused("\n".join(messages.alerts) or output.strip() or f"haproxy -c ended with code {code}")
     return messages.warnings
 
 
-async def _run(*command: str) -> tuple[int, str]:
+def _absolute(path: Path) -> str:
+    """The same path for a program that is started in another directory."""
+    return str(path.absolute())
+
+
+async def _run(*command: str, directory: Path | None) -> tuple[int, str]:
     """Run a program to its end and return its exit code (negative: the signal) and what it wrote."""
     async with _pipe() as (stream, write_end):
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end, process_group=0
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=write_end,
+            process_group=0,
+            cwd=directory if directory is not None and os.access(directory, os.X_OK) else None,
         )
         write_end.close()
         try:
@@ -121,10 +157,21 @@ class Master:
 
     socket: HAProxySocket
     reload_deadline_s: float
+    stderr_file: Path | None = None
+    """Where its supervisor keeps what it writes on standard error."""
 
     async def processes(self) -> Processes:
         """The master and its workers, old ones included. Raises `ProxyUnreachable` or `ProxyGarbled`."""
         return commands.parse_proc(await self.socket.ask(commands.SHOW_PROC))
+
+    def stderr_tail(self) -> StderrTail:
+        """What HAProxy writes on standard error from now on."""
+        return stderr_tail(self.stderr_file, listening_process(self.socket.path))
+
+    def surroundings(self) -> Surroundings | None:
+        """What HAProxy's master sees and may do; None where this machine does not show its process."""
+        process = listening_process(self.socket.path)
+        return None if process is None else surroundings_of(process)
 
     async def observe(self) -> Running:
         """What the newest worker runs; the way to ask one whose own socket is gone.
@@ -143,17 +190,28 @@ class Master:
     async def reload(self, before: Processes) -> ReloadProof:
         """Have HAProxy load its file in a new worker, and prove that it did; `before` is how it stood just now.
 
-        Raises `ReloadFailed` when it did not, or did not tell within the deadline; `ProxyGarbled` when it answers
-        with something else.
+        Raises `ReloadFailed` when HAProxy kept its old worker, `ProxyDied` when its master or the new worker ended,
+        `ReloadUnproven` when neither was seen before the deadline, `ReloadPostponed` when an earlier reload is still
+        under way, and `ProxyGarbled` when it answers with something else.
         """
+        process = listening_process(self.socket.path)
         try:
             async with asyncio.timeout(self.reload_deadline_s):
                 answer = await self._ask_reload()
+                if answer.outcome is Outcome.BUSY:
+                    raise ReloadPostponed("HAProxy still loads its file for an earlier reload")
                 if answer.outcome is Outcome.FAILED:
-                    raise ReloadFailed("\n".join(answer.messages.alerts) or "HAProxy gave no reason")
-                return _proof(await self._processes_after(before), answer)
+                    said = "\n".join(answer.messages.alerts)
+                    raise with_reason(ReloadFailed(NO_REASON), said) if said else ReloadFailed(NO_REASON)
+                processes = await self._processes_after(before, process)
+                await self._answer_of(processes.workers[0].pid, process)
+                return _proof(processes, answer)
+        except ProxyDied:
+            if process is not None and process.pid == before.master_pid:  # else these numbers are of other processes
+                continue_stopped(worker.pid for worker in (*before.workers, *before.old_workers))
+            raise
         except TimeoutError:
-            raise ReloadFailed(f"HAProxy did not prove a reload within {self.reload_deadline_s:g} s") from None
+            raise ReloadUnproven(f"HAProxy did not prove a reload within {self.reload_deadline_s:g} s") from None
 
     async def _ask_reload(self) -> ReloadAnswer:
         patient = replace(self.socket, deadline_s=self.reload_deadline_s)
@@ -163,7 +221,7 @@ class Master:
             # The master executes itself anew and may break the connection: `show proc` tells the rest.
             return commands.parse_reload("")
 
-    async def _processes_after(self, before: Processes) -> Processes:
+    async def _processes_after(self, before: Processes, process: MasterProcess | None) -> Processes:
         """Ask until the master has been through the reload; bounded by the caller's deadline."""
         while True:
             # It may be away, or close a connection in the middle of an answer.
@@ -171,18 +229,65 @@ class Master:
                 now = await self.processes()
                 if _went_through(before, now):
                     return now
+            _require_alive(process)
+            await asyncio.sleep(_POLL_S)
+
+    async def _answer_of(self, worker: int, process: MasterProcess | None) -> None:
+        """Wait until this worker answers, or has ended; bounded by the caller's deadline."""
+        question = commands.by_master(commands.SHOW_INFO, worker)
+        while True:
+            with contextlib.suppress(ProxyUnreachable, ProxyGarbled):
+                if commands.parse_info(await self.socket.ask(question)).pid == worker:
+                    return
+            with contextlib.suppress(ProxyUnreachable, ProxyGarbled):
+                _require_worker(worker, await self.processes())
+            _require_alive(process)
             await asyncio.sleep(_POLL_S)
 
 
+NO_REASON = "HAProxy could not load the file and gave no reason"
+DIED = "HAProxy ended when it loaded the file and gave no reason"
+
+
+def lacks_reason(failure: Exception) -> bool:
+    """True if HAProxy answered no reason for this failure."""
+    return str(failure) in {NO_REASON, DIED}
+
+
+_OF_A_LISTENER = ("Binding [", "cannot bind")
+
+
+def with_reason(failure: ReloadFailed, reason: str) -> ReloadFailed:
+    """The same failure with what HAProxy said: only a listener that fails is worth another attempt by itself."""
+    if type(failure) is not ReloadFailed or any(words in reason for words in _OF_A_LISTENER):
+        return type(failure)(reason)
+    return StartRefused(reason)
+
+
+def _require_alive(process: MasterProcess | None) -> None:
+    if process is not None and process.has_ended:
+        raise ProxyDied(DIED)
+
+
+def _require_worker(worker: int, now: Processes) -> None:
+    if all(each.pid != worker for each in now.workers):
+        raise ProxyDied(DIED)
+
+
 def _went_through(before: Processes, now: Processes) -> bool:
-    """Whether a reload lies between the two; raises `ReloadFailed` when it failed."""
-    if (now.master_pid, now.reloads) == (before.master_pid, before.reloads):
+    """True if a reload lies between the two.
+
+    Raises `ReloadFailed` when the reload failed, `ProxyDied` when another master answers or no worker is left.
+    """
+    if now.master_pid != before.master_pid:
+        raise ProxyDied(DIED)
+    if now.reloads == before.reloads:
         return False
     if now.failed > 0:
-        raise ReloadFailed(
-            "HAProxy could not load the file and keeps its old worker; the reason is in HAProxy's own log"
-        )
+        raise ReloadFailed(NO_REASON)
     known = {worker.pid for worker in (*before.workers, *before.old_workers)}
+    if not now.workers and any(worker.pid in known for worker in now.old_workers):
+        raise ProxyDied(DIED)  # the new worker has ended, and the master waits for an old one
     return any(worker.pid not in known for worker in now.workers)
 
 

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from rosterd.places import ETC, RUN, SERVER_STATE_SUFFIX, STATE
 from rosterd.settings.values import (
+    Chroot,
     Endpoint,
     FilePath,
     HostName,
@@ -93,7 +94,9 @@ class SerfSettings(_Section):
 class ProxySettings(_Section):
     """HAProxy: its program, its files and sockets, and the values that the template takes."""
 
-    @field_validator("runtime_bind", "syslog_socket", "errors_503_file", "maxconn", "user", "group", mode="before")
+    @field_validator(
+        "runtime_bind", "syslog_socket", "errors_503_file", "maxconn", "user", "group", "chroot", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -106,6 +109,11 @@ class ProxySettings(_Section):
     runtime_socket: SocketPath = Field(RUN / "haproxy.sock", description="HAProxy's runtime socket")
     user: Word | None = Field(None, description="The user that HAProxy becomes when it is started by root")
     group: Word | None = Field(None, description="The group that HAProxy becomes; it also owns the runtime socket")
+    chroot: Chroot | None = Field(
+        None,
+        description="The empty directory that HAProxy's worker is confined to when root starts it, or auto (from "
+        "HAProxy 3.4 on); syslog_socket is then looked up inside it, and the access log is lost where it is not there",
+    )
     http_bind: Word = Field(":80", description="Where traffic comes in: [address]:port, several with commas")
     stats_bind: Word = Field(":1936", description="Where the statistics page is, at /")
     runtime_bind: LoopbackBind | None = Field(
@@ -135,6 +143,11 @@ class ProxySettings(_Section):
     server_timeout_s: PositiveSeconds = Field(60.0, description="A server's silence")
     keep_alive_timeout_s: PositiveSeconds = Field(10.0, description="An idle client connection")
     hard_stop_after_s: PositiveSeconds = Field(30.0, description="The end of an old worker")
+    stderr_file: FilePath | None = Field(
+        None,
+        description="Where HAProxy's supervisor keeps HAProxy's standard error: the reason of a failed reload is there "
+        "when HAProxy does not answer it (2.6, or one that ended)",
+    )
     apply: Literal["runtime", "reload"] = Field(
         "runtime",
         description="How changes of servers reach HAProxy: over its runtime socket, or by reloads alone",

@@ -115,6 +115,16 @@ SocketPath = Annotated[PathWord, AfterValidator(_absolute)]
 """The path of a socket in the configuration."""
 
 
+def _auto_or_absolute(value: str) -> str:
+    if value != "auto" and not value.startswith("/"):
+        raise ValueError(f"'{value}' is neither an absolute path nor auto")
+    return value
+
+
+Chroot = Annotated[Word, AfterValidator(_auto_or_absolute)]
+"""The path of a directory, or `auto`."""
+
+
 def _loopback(value: str) -> str:
     host, _ = split_host_port(value)
     if not ip_address(host).is_loopback:

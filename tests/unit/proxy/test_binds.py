@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from rosterd.errors import ConfigRefused
-from rosterd.proxy.binds import try_new_binds
+from rosterd.proxy.start_check import try_start
 from tests.loopback import free_address
 
 PROBE = """
 import encodings.ascii, os, pathlib, sys  # what is found later may not be readable then
 from rosterd.errors import ConfigRefused
-from rosterd.proxy.binds import try_new_binds
+from rosterd.proxy.start_check import try_start
 os.setgid(65534), os.setuid(65534)
 for address in sys.argv[1:]:
     try:
-        try_new_binds(f"frontend a\\n    bind {address}\\n", "", pathlib.Path("x"))
+        try_start(f"frontend a\\n    bind {address}\\n", "", None, (2, 6), pathlib.Path("x"))
         print("free")
     except ConfigRefused:
         print("taken")
@@ -38,6 +38,11 @@ def taken() -> Iterator[tuple[str, int]]:
         listener.bind((free_address(), 0))
         listener.listen()
         yield listener.getsockname()
+
+
+def try_new_binds(text: str, held: str | None, shown_as: Path) -> None:
+    """Try what a text listens on, where HAProxy runs `held`."""
+    try_start(text, held, None, (2, 6), shown_as)
 
 
 def frontend(*binds: str) -> str:
@@ -131,3 +136,80 @@ def test_a_port_that_takes_rights_is_looked_up(taken: tuple[str, int]) -> None:
             check=True,
         )
     assert done.stdout.split() == ["taken", "free", "taken", "free"]
+
+
+ABSENT = ("192.0.2.77", "2001:db8::77")
+"""Addresses for documentation: no machine has them."""
+
+
+@pytest.mark.parametrize("address", ABSENT)
+@pytest.mark.parametrize("held", [None, ""])
+def test_address_of_another_machine_is_refused_with_the_remedy(address: str, held: str | None) -> None:
+    """Known or not what HAProxy runs: it cannot be HAProxy's own."""
+    family = "ipv6" if ":" in address else "ipv4"
+    with pytest.raises(ConfigRefused, match=rf":2.*does not have the address {address}.*net.{family}.ip_nonlocal_bind"):
+        try_new_binds(frontend(f"[{address}]:8080" if family == "ipv6" else f"{address}:8080"), held, FILE)
+
+
+@pytest.mark.parametrize("address", ABSENT)
+def test_transparent_line_may_have_the_address_of_another_machine(address: str) -> None:
+    """HAProxy listens there before the address comes."""
+    bind = f"[{address}]:8080" if ":" in address else f"{address}:8080"
+    try_new_binds(frontend(f"{bind} transparent"), "", FILE)
+
+
+def test_address_that_has_gone_since_haproxy_listens_there_stays() -> None:
+    """A virtual address moves to the other balancer, and the listener is handed on."""
+    text = frontend("192.0.2.77:8080")
+    try_new_binds(text, text, FILE)
+
+
+SECTIONS = (
+    "listen a\n    bind {}\n",
+    "peers a\n    bind {}\n",
+    "ring a\n    bind {}\n",
+    "log-forward a\n    bind {}\n",
+    "global\n    localpeer me\npeers a\n    peer me {}\n    peer other 127.0.0.1:1\n",
+    "global\n    localpeer me\npeers a\n    server me {}\n",
+)
+
+
+@pytest.mark.parametrize("text", SECTIONS)
+def test_all_that_listens_is_tried(taken: tuple[str, int], text: str) -> None:
+    """In whatever section: a start fails on each of them."""
+    address, port = taken
+    with pytest.raises(ConfigRefused, match=f"{port} is taken"):
+        try_new_binds(text.format(f"{address}:{port}"), "", FILE)
+    with pytest.raises(ConfigRefused, match="does not have the address"):
+        try_new_binds(text.format("192.0.2.77:8080"), "", FILE)
+
+
+def test_peer_of_another_name_is_not_ours_to_listen_for(taken: tuple[str, int]) -> None:
+    """Its port is taken by itself."""
+    try_new_binds(f"global\n    localpeer me\npeers a\n    peer other {taken[0]}:{taken[1]}\n", "", FILE)
+
+
+@pytest.mark.parametrize("line", ["dgram-bind {}", "bind quic4@{}", "bind udp@{}"])
+def test_datagram_port_is_tried_apart_from_the_stream_port(taken: tuple[str, int], line: str) -> None:
+    """The same number is another port."""
+    address, _ = taken
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((address, 0))
+        mine = receiver.getsockname()[1]
+        with pytest.raises(ConfigRefused, match=f"{mine} is taken"):
+            try_new_binds(f"log-forward a\n    {line.format(f'{address}:{mine}')}\n", "", FILE)
+        text = f"log-forward a\n    bind {address}:{mine}\n"
+        with pytest.raises(ConfigRefused, match=f"{mine} is taken"):
+            try_new_binds(f"{text}    {line.format(f'{address}:{mine}')}\n", text, FILE)
+
+
+@pytest.mark.parametrize("bind", ["{} interface eth9", "{} namespace blue"])
+def test_listener_of_another_network_proves_nothing(taken: tuple[str, int], bind: str) -> None:
+    """The trial is made in this one."""
+    try_new_binds(frontend(bind.format(f"{taken[0]}:{taken[1]}")), "", FILE)
+
+
+def test_conditional_lines_are_not_tried(taken: tuple[str, int]) -> None:
+    """HAProxy may leave them out."""
+    address, port = taken
+    try_new_binds(f"frontend a\n.if feature(QUIC)\n    bind {address}:{port}\n.endif\n", "", FILE)

@@ -247,6 +247,11 @@ class TestReload:
             "parsing [/run/rosterd/haproxy.cfg:22] : unknown keyword 'bogus' in 'backend' section",
         )
 
+    def test_an_earlier_reload_that_is_under_way_is_no_failure(self) -> None:
+        """HAProxy 3.1 and newer answer at once, and the file was not read."""
+        answer = parse_reload("Success=0\n--\nAnother reload is still in progress.\n\n")
+        assert answer.outcome is Outcome.BUSY
+
     def test_another_answer_is_garbled(self) -> None:
         """A socket that does not know `reload` is no master socket."""
         with pytest.raises(ProxyGarbled, match=r"'reload'.*Unknown command"):
