@@ -56,6 +56,9 @@ _CONDITIONAL = frozenset({"server", "default-server", "balance", "hash-type", "c
 _ELSEWHERE = frozenset({"check-ssl", "no-check-ssl", "no-ssl", "port", "addr"})
 """Where one of these stands, the checks of a server that speaks TLS do not speak it for that reason alone."""
 
+_CHECKS = frozenset({"check", "agent-check"})
+_NO_CHECKS = {"no-check": "check", "no-agent-check": "agent-check"}
+
 _DYNAMIC_BALANCE = frozenset({"roundrobin", "leastconn", "first", "random"})
 _STATIC_BALANCE = frozenset({"static-rr"})
 
@@ -79,8 +82,8 @@ class _Section:
     obstacle: str = ""
     servers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     """Each server's line, and the defaults that stand above it: those below are for others."""
-    default_words: list[str] = field(default_factory=list)
-    """The words of all `default-server` lines, also of those that `defaults` leaves out."""
+    checks: frozenset[str] = frozenset()
+    """What of `check` and `agent-check` the `default-server` lines switch on, also those that `defaults` leaves out."""
     checked: dict[str, str] = field(default_factory=dict)
     """The endpoint of each server that has a check of its own."""
 
@@ -91,7 +94,7 @@ class _Section:
             self.hash_type,
             self.dynamic_cookie,
             self.obstacle,
-            default_words=list(self.default_words),
+            checks=self.checks,
         )
 
 
@@ -192,17 +195,22 @@ def checked_endpoints(text: str) -> Mapping[tuple[str, str], str]:
 def _take_check(section: _Section, words: Sequence[str]) -> None:
     match words:
         case ["default-server", *options]:
-            section.default_words += options
-        case ["server", name, endpoint, *options] if _has_check([*section.default_words, *options]):
+            section.checks = _checks(section.checks, options)
+        case ["server", name, endpoint, *options] if _checks(section.checks, options):
             section.checked[name] = endpoint
-        case ["server-template", prefix, numbers, endpoint, *options]:
-            if _has_check([*section.default_words, *options]):
-                section.checked.update((f"{prefix}{number}", endpoint) for number in _range(numbers))
+        case ["server-template", prefix, numbers, endpoint, *options] if _checks(section.checks, options):
+            section.checked.update((f"{prefix}{number}", endpoint) for number in _range(numbers))
 
 
-def _has_check(words: Sequence[str]) -> bool:
-    switches = [word for word in words if word in {"check", "no-check"}]
-    return switches[-1:] == ["check"] or "agent-check" in words
+def _checks(before: frozenset[str], words: Sequence[str]) -> frozenset[str]:
+    """Which of `check` and `agent-check` are on, after these words."""
+    now = before
+    for word in words:
+        if word in _CHECKS:
+            now |= {word}
+        elif word in _NO_CHECKS:
+            now -= {_NO_CHECKS[word]}
+    return now
 
 
 def _range(text: str) -> range:

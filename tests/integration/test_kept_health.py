@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -184,6 +185,13 @@ class Proxy:
             return (await self.server(number)).up is up
 
         await until(is_so)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Which HAProxy runs."""
+        found = re.search(r"(?m)^Version: (\d+)\.(\d+)", self.haproxy.ask("show info"))
+        assert found
+        return int(found[1]), int(found[2])
 
     def replaced(self, old: str, new: str) -> None:
         """Edit the template."""
@@ -386,6 +394,25 @@ async def test_an_edit_of_the_check_is_not_undone(proxy: Proxy) -> None:
         await proxy.until(2, up=False)
         proxy.source = TEMPLATE.read_text(encoding="utf-8")
         assert (await proxy.reload(node.line(1), well.line(2))).kept_down == 2
+        await proxy.until(1, up=True)
+
+
+@pytest.mark.parametrize("state", ["up", "fully-up", "down"])
+async def test_health_goes_before_the_initial_state(proxy: Proxy, state: str) -> None:
+    """HAProxy 3.1 and newer have `init-state`, for servers of which nothing is known."""
+    ill, well = Node(is_ill=True), Node()
+    async with serving(ill, well):
+        proxy.start(ill.line(1), well.line(2))
+        if proxy.version < (3, 1):
+            pytest.skip("this HAProxy has no init-state")
+        await proxy.until(1, up=False)
+        proxy.replaced("default-server check inter", f"default-server init-state {state} check inter")
+        ill.requests = 0
+        async with proxy.flow():
+            assert (await proxy.reload(ill.line(1), well.line(2))).kept_down == 1
+            await asyncio.sleep(2 * SLOW_S)
+        assert ill.requests == 0
+        ill.is_ill = False
         await proxy.until(1, up=True)
 
 

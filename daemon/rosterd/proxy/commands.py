@@ -133,6 +133,7 @@ _CHECK_UNKNOWN = 0
 
 # Values of srv_op_state that let traffic in: starting (slowstart) and running, but not stopped (0) or stopping (3).
 _UP_STATES = frozenset({1, 2})
+_UP_TEXTS = frozenset(map(str, _UP_STATES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,30 @@ def parse_servers_state(text: str) -> Mapping[str, Mapping[str, RunningServer]]:
 
 def state_rows(text: str, columns: Iterable[str]) -> Iterator[Mapping[str, str]]:
     """The rows of an answer to `show servers state`, by column; the answer must have at least these columns."""
+    header, lines = _state_table(text, columns)
+    for line in lines:
+        yield _state_row(header, line)
+
+
+def health_rows(text: str) -> Iterator[HealthRow]:
+    """What an answer to `show servers state` says of each server that gets no traffic and has a check of its own.
+
+    Most servers get traffic, and there may be thousands: their rows are passed over at the first look.
+    """
+    header, lines = _state_table(text, _HEALTH_COLUMNS)
+    state, weight = header.index("srv_op_state"), header.index("srv_uweight")
+    for line in lines:
+        words = line.split(" ", max(state, weight) + 1)
+        if words[state:] and words[state] in _UP_TEXTS and words[weight:] and words[weight] != "0":
+            continue
+        row = _state_row(header, line)
+        has_check = _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_CONFIGURED
+        if has_check or _number(SHOW_SERVERS, row["srv_agent_state"]):
+            yield _health(row)
+
+
+def _state_table(text: str, columns: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The names of the columns, and the lines."""
     _check_ending(SHOW_SERVERS, text)
     lines = [line for line in text.splitlines() if line]
     if len(lines) < 2 or lines[0] != _STATE_FORMAT or not lines[1].startswith("# "):
@@ -171,19 +196,14 @@ def state_rows(text: str, columns: Iterable[str]) -> Iterator[Mapping[str, str]]
     header = lines[1][2:].split(" ")
     if not set(columns) <= set(header):
         raise _garbled(SHOW_SERVERS, lines[1])
-    for line in lines[2:]:
-        words = line.split(" ")
-        if len(words) != len(header):
-            raise _garbled(SHOW_SERVERS, line)
-        yield dict(zip(header, words, strict=True))
+    return header, lines[2:]
 
 
-def health_rows(text: str) -> Iterator[HealthRow]:
-    """What an answer to `show servers state` says of the health of each server that has a check of its own."""
-    for row in state_rows(text, _HEALTH_COLUMNS):
-        has_check = _number(SHOW_SERVERS, row["srv_check_state"]) & _CHECK_CONFIGURED
-        if has_check or _number(SHOW_SERVERS, row["srv_agent_state"]):
-            yield _health(row)
+def _state_row(header: Sequence[str], line: str) -> Mapping[str, str]:
+    words = line.split(" ")
+    if len(words) != len(header):
+        raise _garbled(SHOW_SERVERS, line)
+    return dict(zip(header, words, strict=True))
 
 
 def _health(row: Mapping[str, str]) -> HealthRow:

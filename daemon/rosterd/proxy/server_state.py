@@ -16,7 +16,6 @@ Sources: HAProxy's management guide, "show servers state"; configuration manual,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from rosterd.proxy.commands import HealthRow, health_rows
@@ -37,12 +36,9 @@ def known_down(servers_state: str, text: str) -> str:
     It names the servers that a check has found down, and those that were added at run time and have not passed their
     first check, if `text` has them with a check, at the same address and port. Raises `ProxyGarbled`.
     """
-    endpoints = checked_endpoints(text)
-    return NO_HEALTH + "".join(
-        _line(row)
-        for row in health_rows(servers_state)
-        if _gets_no_traffic(row) and _is_at(row, endpoints.get((row.backend, row.server)))
-    )
+    rows = [row for row in health_rows(servers_state) if _gets_no_traffic(row)]
+    endpoints = checked_endpoints(text) if rows else {}
+    return NO_HEALTH + "".join(_line(row) for row in rows if _is_at(row, endpoints.get((row.backend, row.server))))
 
 
 def servers_in(content: str) -> int:
@@ -93,39 +89,30 @@ def _host_and_port(endpoint: str) -> tuple[str, str]:
 # --- the configuration's lines ----------------------------------------------------------------------------------
 
 
+_OWN_LINE = re.compile(rf"(?m)^[ \t]*(?:{_FILE}|{_LOAD})\b")
+_GLOBAL = re.compile(r"(?m)^[ \t]*global\b[^\n]*\n")
+_BACKEND = re.compile(r"(?m)^[ \t]*(?:backend|listen)[ \t]+[^\s#][^\n]*\n")
+
+
 def with_server_state(text: str, path: str) -> str:
     """A configuration that has HAProxy read the state file at `path`, and is the same otherwise.
 
     A text that says itself which state file HAProxy reads, or that it reads none, stays as it is.
     """
-    lines = text.split("\n")
-    if any(words[:1] in ([_FILE], [_LOAD]) for words in map(_words, lines)):
+    if _OWN_LINE.search(text):
         return text
-    return "\n".join(_with_lines(lines, path))
+    lines = (
+        "    # By rosterd: what was down before a reload stays down until its checks pass.\n"
+        f"    {_FILE} {_quoted(path)}\n"
+    )
+    text = _GLOBAL.sub(lambda heading: heading[0] + lines, text, count=1)
+    return _BACKEND.sub(lambda heading: f"{heading[0]}    {_LOAD} global\n", text)
 
 
 def reads_server_state(text: str, path: str) -> bool:
     """True if HAProxy reads the state file at `path` when it starts from this text."""
-    return any(
-        _words(line) and line.strip() in (f"{_FILE} {path}", f"{_FILE} {_quoted(path)}") for line in text.split("\n")
-    )
-
-
-def _with_lines(lines: Sequence[str], path: str) -> Iterator[str]:
-    is_missing = True
-    for line in lines:
-        yield line
-        match _words(line):
-            case ["global", *_] if is_missing:
-                is_missing = False
-                yield "    # By rosterd: what was down before a reload stays down until its checks pass."
-                yield f"    {_FILE} {_quoted(path)}"
-            case ["backend" | "listen", _, *_]:
-                yield f"    {_LOAD} global"
-
-
-def _words(line: str) -> list[str]:
-    return line.partition("#")[0].split()
+    wanted = (f"{_FILE} {path}", f"{_FILE} {_quoted(path)}")
+    return any(line.strip() in wanted for line in text.split("\n"))
 
 
 def _quoted(path: str) -> str:
