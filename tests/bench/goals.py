@@ -38,8 +38,8 @@ class Verdict:
 
     @property
     def is_met(self) -> bool:
-        """Whether it was reached."""
-        return self.measured <= self.bound
+        """Whether it was reached. A negative number is a count that began anew meanwhile, and no measurement."""
+        return 0 <= self.measured <= self.bound
 
 
 GOALS: tuple[Goal, ...] = (

@@ -251,6 +251,12 @@ def test_goals_are_missed_where_no_request_was_sent() -> None:
     assert [verdict.is_met for verdict in some] == [True]
 
 
+def test_goal_is_missed_where_a_count_began_anew() -> None:
+    """A HAProxy that was started again has fewer reloads than before, which is no success."""
+    found = verdicts({"churn": {"rosterd": {"requests": 9, "reloads": -3}}})
+    assert [verdict.is_met for verdict in found] == [False]
+
+
 def test_load_generator_that_fails_is_not_overlooked() -> None:
     """Its exit code is an error of the measurement, whatever samples there are."""
     with pytest.raises(RuntimeError, match="the load generator ended with exit code"), Traffic(("192.0.2.1", 80), 1.0):
