@@ -120,6 +120,15 @@ def test_a_failed_set_up_is_not_taken_for_a_finished_one(tmp_path: Path) -> None
     assert list((tree / ".venv").glob(".ready-*")) == []
 
 
+def test_path_with_blanks_and_other_characters(tmp_path: Path) -> None:
+    """A clone may lie anywhere: the programs in .venv start there too."""
+    tree = make_tree(tmp_path / "a clöne")
+    result = run(tree, "demo")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert run(tree, "demo").stdout == ""
+    assert subprocess.run([tree / ".venv" / "bin" / "pip", "--version"], check=False, timeout=60).returncode == 0
+
+
 def test_a_level_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     """Set-up names its levels and touches nothing."""
     tree = make_tree(tmp_path / "tree")
