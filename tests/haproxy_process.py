@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rosterd.proxy.versions import version_of
 from tests.loopback import free_address, free_port
 from tests.versions import require_haproxy
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rosterd.proxy.versions import Version
     from tests.island import Island
 
 BINARY = os.environ.get("HAPROXY", "haproxy")
@@ -29,6 +31,12 @@ ISLAND_PORT = 8000
 
 _START_S = 10.0
 _STOP_S = 5.0
+
+
+def version_under_test() -> Version:
+    """Return the version of the program that the tests run."""
+    said = subprocess.run([BINARY, "-v"], capture_output=True, text=True, check=True).stdout
+    return version_of(said.partition("version ")[2])
 
 
 class HAProxyProcess:

@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from functools import partial
@@ -35,6 +36,8 @@ from rosterd.edits import Edits
 from rosterd.errors import TemplateError
 from rosterd.history import History
 from rosterd.journal import Journal
+from rosterd.library_logs import LibraryLogs
+from rosterd.log_writer import LogWriter, report_dropped
 from rosterd.metrics import Metrics
 from rosterd.notify import Notifier
 from rosterd.proxy.apply import Applier, Checker
@@ -47,7 +50,7 @@ from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import parse_seed
 from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
-from rosterd.settings import ProxySettings, Settings, load
+from rosterd.settings import ProxySettings, Settings, ignored_variables, load
 from rosterd.sources import Sources
 from rosterd.trace import traces
 from rosterd.watch import Watcher
@@ -59,6 +62,9 @@ STOP_WITHIN_S = 4.0
 LAG_EVERY_S = 1.0
 """How often it is measured how late the loop is."""
 
+SECOND_SIGNAL_AFTER_S = 0.5
+"""A signal sooner than this is the same request, delivered twice: to the process and to its group."""
+
 PROCESS_ID_BYTES = 2
 """Of the few characters by which traces and events of this process are told from those of the one before."""
 
@@ -68,7 +74,17 @@ async def run(settings_file: Path | None) -> None:
     settings = load(settings_file)
     process = secrets.token_hex(PROCESS_ID_BYTES)
     history = History(process)
-    logs.configure(settings.log.level, settings.log.format, history.record)
+    writer = LogWriter(sys.stderr.fileno())
+    logs.configure(settings.log.level, settings.log.format, history.record, writer, LibraryLogs(time.monotonic))
+    try:
+        await _run(settings_file, settings, process, history, writer)
+    finally:
+        writer.close()
+
+
+async def _run(
+    settings_file: Path | None, settings: Settings, process: str, history: History, writer: LogWriter
+) -> None:
     sources = Sources(settings_file, settings.proxy.template_file, settings.proxy.state_dir)
     file = ConfigFile(settings.proxy.config_file, settings.proxy.state_dir)
     notifier = Notifier(os.environ, os.getpid(), time.monotonic)
@@ -88,9 +104,20 @@ async def run(settings_file: Path | None) -> None:
         log.info(
             "daemon.started", version=__version__, settings_file=str(settings_file), services=len(settings.services)
         )
+        if ignored := ignored_variables():
+            log.info(
+                "settings.variables_ignored",
+                variables=list(ignored),
+                effect="a container platform set them; a key is given as ROSTERD_SECTION__KEY",
+            )
         addresses = LocalAddresses(controller.addresses_read)
         addresses.look()
-        beside = (addresses.run(), _signs_of_life(notifier, controller), _measure_lag(journal.metrics))
+        beside = (
+            addresses.run(),
+            _signs_of_life(notifier, controller),
+            _measure_lag(journal.metrics),
+            report_dropped(writer, journal.metrics.log_lines_dropped),
+        )
         parts = [*_serf_parts(settings, controller), *beside]
         await _run_until_stopped(controller, parts, stop)
         log.info("daemon.stopped")
@@ -231,20 +258,40 @@ def _serf_parts(settings: Settings, controller: Controller) -> Iterator[Coroutin
 
 @contextlib.contextmanager
 def _signals(stop: asyncio.Event, controller: Controller) -> Iterator[None]:
-    """SIGTERM and SIGINT stop, SIGHUP reads settings and template again, SIGUSR1 overrides the guard."""
+    """SIGTERM and SIGINT stop, SIGHUP reads settings and template again, SIGUSR1 overrides the guard.
+
+    The handlers are Python's own and not the loop's: the second SIGTERM or SIGINT ends the process even where the loop
+    hangs and would never run a handler.
+    """
     loop = asyncio.get_running_loop()
-    handlers = {
-        signal.SIGTERM: stop.set,
-        signal.SIGINT: stop.set,
-        signal.SIGHUP: controller.reread,
-        signal.SIGUSR1: controller.override_guard,
+    first_stop_at: list[float] = []
+
+    def stop_or_end(number: int, _frame: object) -> None:
+        now = time.monotonic()
+        if first_stop_at and now >= first_stop_at[0] + SECOND_SIGNAL_AFTER_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        first_stop_at.append(now)
+        with contextlib.suppress(RuntimeError):  # the loop has ended: there is nothing left to stop
+            loop.call_soon_threadsafe(stop.set)
+
+    def in_loop(callback: Callable[[], object]) -> Callable[[int, object], None]:
+        def handle(_number: int, _frame: object) -> None:
+            loop.call_soon_threadsafe(callback)
+
+        return handle
+
+    handlers: dict[signal.Signals, Callable[[int, object], None]] = {
+        signal.SIGTERM: stop_or_end,
+        signal.SIGINT: stop_or_end,
+        signal.SIGHUP: in_loop(controller.reread),
+        signal.SIGUSR1: in_loop(controller.override_guard),
     }
     for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
             # What comes now comes late: the process is about to end, and in order.
             signal.signal(number, signal.SIG_IGN)

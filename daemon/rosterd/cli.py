@@ -234,9 +234,17 @@ def release(settings: SettingsFile = None) -> int:
     return commands.release(_settings_file(settings))
 
 
-@app.command(short_help="Print the version.")
+@app.command(short_help="Print the versions.")
 @_told
-def version(*, as_json: AsJson = False) -> int:
-    """Print the version."""
-    typer.echo(json.dumps({"version": __version__}, indent=2) if as_json else f"rosterd {__version__}")
+def version(settings: SettingsFile = None, *, as_json: AsJson = False) -> int:
+    """Print the version and, where a daemon answers, its version and that of the HAProxy that runs."""
+    from rosterd import commands
+
+    running = commands.running_versions(_settings_file(settings))
+    if as_json:
+        typer.echo(json.dumps({"version": __version__, **running}, indent=2))
+        return 0
+    typer.echo(f"rosterd {__version__}")
+    for name, number in running.items():
+        typer.echo(f"{name} {number or 'unknown'}, running")
     return 0

@@ -18,7 +18,7 @@ import typer
 
 from rosterd.admin.client import ask, follow
 from rosterd.answers.states import refusals, states_answer
-from rosterd.errors import DaemonUnreachable, NodeUnmoved
+from rosterd.errors import DaemonUnreachable, NodeUnmoved, SettingsError
 from rosterd.model import AdminState
 from rosterd.serf.state_change import Patience
 from rosterd.serf.tell import tell
@@ -43,6 +43,15 @@ def status(settings_file: Path | None, show: Show) -> int:
     answer = _ask(settings_file, "/v1/status")
     show(answer)
     return 0 if answer["ready"] else 1
+
+
+def running_versions(settings_file: Path | None) -> Mapping[str, str | None]:
+    """Return the versions of the daemon that answers and of its HAProxy; nothing where no daemon can be asked."""
+    try:
+        answer = _ask(settings_file, "/v1/status")
+    except (SettingsError, DaemonUnreachable):
+        return {}
+    return {"daemon": answer["version"], "haproxy": answer["proxy"]["version"]}
 
 
 def events(settings_file: Path | None, limit: int, show: Show) -> int:

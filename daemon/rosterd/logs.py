@@ -8,7 +8,6 @@ from `info` on: who asks the daemon gets the same answer whatever its log leaves
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from typing import Literal, TextIO, cast
@@ -16,25 +15,11 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor
 
+from rosterd.log_writer import LogWriter
+
 TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
-
-class _Unbreakable:
-    """Standard error that loses lines rather than the daemon: a full disk or a closed pipe ends nobody's work."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
 
 
 def _least(level: str) -> Processor:
@@ -48,10 +33,17 @@ def _least(level: str) -> Processor:
     return drop
 
 
-def configure(level: str, style: Literal["auto", "json", "console"], record: Processor) -> None:
+def configure(
+    level: str,
+    style: Literal["auto", "json", "console"],
+    record: Processor,
+    writer: LogWriter,
+    libraries: logging.Handler,
+) -> None:
     """Set up structlog for the process; called once, by the composition root.
 
-    `record` sees each event before it is written.
+    `record` sees each event before `writer` writes it. `libraries` takes the records of libraries that use the standard
+    library's logging.
     """
     on_terminal = sys.stderr.isatty()
     if style == "auto":
@@ -71,10 +63,9 @@ def configure(level: str, style: Literal["auto", "json", "console"], record: Pro
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(LEVELS[level], LEVELS["info"])),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", writer)),
         cache_logger_on_first_use=True,
     )
-    # Libraries that use the standard library's logging: only what is wrong, in the same place.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[libraries])
     # It calls it an error that an event arrives while it is being stopped.
     logging.getLogger("watchdog").setLevel(logging.CRITICAL)

@@ -18,6 +18,8 @@ from rosterd.model import (
     AddServer,
     Change,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -67,6 +69,9 @@ class Metrics:
         )
         self._connections = Counter("rosterd_agent_connections", "Conversations with the Serf agent that began.")
         self._bugs = Counter("rosterd_turns_failed", "Turns of the loop that ended in a bug.")
+        self._lines_dropped = Counter(
+            "rosterd_log_lines_dropped", "Log lines that were lost because the reader of the log stood still."
+        )
         self._applied = Histogram(
             "rosterd_wake_to_applied_seconds",
             "From the wake-up to the change in HAProxy, answered and read back, by the way it took.",
@@ -87,6 +92,7 @@ class Metrics:
             self._reasons,
             self._connections,
             self._bugs,
+            self._lines_dropped,
             self._applied,
         ):
             yield counter.family()
@@ -137,6 +143,10 @@ class Metrics:
         """Count a bug."""
         self._bugs.add()
 
+    def log_lines_dropped(self, number: int) -> None:
+        """Count log lines that were lost."""
+        self._lines_dropped.add(number=number)
+
     def lagged(self, seconds: float) -> None:
         """Note how late the loop is."""
         self._lag_s = seconds
@@ -150,6 +160,8 @@ class Metrics:
 _ACTIONS: dict[type[Action], str] = {
     AddServer: "add_server",
     EnableChecks: "enable_checks",
+    EnableAgent: "enable_agent",
+    DisableAgent: "disable_agent",
     SetWeight: "set_weight",
     SetEndpoint: "set_endpoint",
     SetState: "set_state",

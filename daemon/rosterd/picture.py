@@ -73,7 +73,8 @@ def _head(said: Said) -> Iterator[Text]:
     if said.status is not None:
         line.append(f" {escaped(said.status['agent'].get('address') or '')}  ")
         line.append(*(("ready", "bold green") if said.status["ready"] else ("not ready", "bold red")))
-        line.append(f"  {said.at} UTC", style="dim")
+        haproxy = escaped(said.status["proxy"]["version"] or words.UNKNOWN)
+        line.append(f"  {said.at} UTC  HAProxy {haproxy}", style="dim")
     yield line
     if said.error:
         older = "" if said.status is None else f" This is how it was at {said.at} UTC."

@@ -11,6 +11,8 @@ job, so that `rosterd plan` can print it. Rules:
 - A server whose first check HAProxy has put off is added anew: that is how to have one at once.
 - Whoever is to go out keeps the traffic while nobody else would have it and somebody is about to come in: until the
   first checks have spoken. Who stays for want of somebody that answers is policy's to say.
+- While the agent of a server is on (`agent-check`), weight and state are the agent's. It is switched off before the
+  server is taken out, since it would undo that, and on again with the server's weight.
 - Structure, and what this HAProxy cannot be told at run time, are reasons to reload. What it can be told does not wait
   for that.
 """
@@ -26,9 +28,12 @@ from rosterd.model import (
     Action,
     AddServer,
     AdminState,
+    AgentCheck,
     Backend,
     CutSessions,
     Desired,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -249,23 +254,44 @@ class _Step:
         if server.endpoint != (found.address, found.port):
             self._act(SetEndpoint(service, name, server.address, server.port))
         weight = found.weight
+        state = state_in_haproxy(server)
+        if _is_of_another_line(server, found):
+            detail = f"{service}/{name}: weight {found.initial_weight} to {server.weight}, on a line with agent-check"
+            self.reasons.append(Reason(ReasonKind.SERVER_CHANGED, detail))
+            if found.agent is AgentCheck.ON:  # it makes its own of every weight
+                return
+        is_out = not _takes_traffic(server) and (weight, found.state) != (server.weight, state)
+        if found.agent is AgentCheck.ON and is_out:
+            self._silence_agent(service, found)
+            weight = 0
         if found.check_off and not found.checked and weight > 0:  # added, and the rest of that was cut off
             self._act(SetWeight(service, name, 0))
             weight = 0
-        state = state_in_haproxy(server)
         if found.state is not state:
             self._act(SetState(service, name, state))
         if found.check_off:
             self._act(EnableChecks(service, name))
-        if weight == server.weight:
-            return
+        if weight != server.weight:
+            self._level_weight(service, server, found, weight)
+
+    def _level_weight(self, service: str, server: Server, found: RunningServer, weight: int) -> None:
+        name = server.name
         if weight == 0 and _takes_traffic(server) and not found.checked:
             self.waits.append(Wait(service, name, FIRST_CHECK))
             if self._is_put_off((service, name)):
                 self._act(SetState(service, name, AdminState.MAINT))
                 self._act(RemoveServer(service, name))
-        else:
-            self._act(SetWeight(service, name, server.weight))
+            return
+        self._act(SetWeight(service, name, server.weight))
+        if found.agent is AgentCheck.OFF and weight == 0 and not _is_of_another_line(server, found):
+            self._act(EnableAgent(service, name))
+
+    def _silence_agent(self, service: str, found: RunningServer) -> None:
+        """Take a server from its agent, which would undo what is set, and end the state that the agent gave it."""
+        self._act(DisableAgent(service, found.name))
+        self._act(SetWeight(service, found.name, 0))
+        if found.out_by_agent is not AdminState.READY:
+            self._act(SetState(service, found.name, AdminState.READY))
 
     def _is_put_off(self, key: ServerKey) -> bool:
         """Whether the first check came due before it was switched on: HAProxy forgot it then for a whole `inter`."""
@@ -279,7 +305,10 @@ class _Step:
         name = server.name
         sessions = self._running.sessions.get((service, name))
         is_late = self._means.now >= self._means.departed.get((service, name), self._means.now) + self._means.drain_s
-        if server.weight > 0 and server.state is AdminState.READY:
+        if server.agent is AgentCheck.ON:
+            self._silence_agent(service, server)
+            self.waits.append(Wait(service, name, "running requests"))
+        elif server.weight > 0 and server.state is AdminState.READY:
             self._act(SetWeight(service, name, 0))
             self.waits.append(Wait(service, name, "running requests"))
         elif sessions is None:
@@ -320,6 +349,11 @@ def _stay(backend: Backend, found: Mapping[str, RunningServer], *, is_awaited: b
 
 def _takes_traffic(server: Server) -> bool:
     return server.weight > 0 and server.state is AdminState.READY
+
+
+def _is_of_another_line(server: Server, found: RunningServer) -> bool:
+    """True if the agent of a server would name a percentage of another weight than the one that is desired."""
+    return found.agent is not AgentCheck.NONE and server.weight not in (0, found.initial_weight)
 
 
 def _is_in(found: RunningServer) -> bool:

@@ -50,7 +50,7 @@ from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.running_text import template_servers_of, text_on_disk
-from rosterd.settings import Settings, load
+from rosterd.settings import Settings, ignored_variables, load
 from rosterd.sources import Sources
 from rosterd.verdict import judge, judge_text
 
@@ -68,6 +68,8 @@ def check(settings_file: Path | None) -> int:
             f"{loaded.proxy.template_file}: has a server-state-file or load-server-state-from-file line of its own, so "
             "a reload forgets which servers were down: take the line out, and rosterd adds what is needed"
         )
+    for variable in ignored_variables():
+        typer.echo(f"rosterd: warning: {variable} is ignored: a container platform set it, and it is no key", err=True)
     for warning in warnings:
         typer.echo(f"rosterd: warning: {warning}", err=True)
     typer.echo(f"settings, template {loaded.proxy.template_file} and the configuration made from them are valid")

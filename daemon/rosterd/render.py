@@ -25,6 +25,7 @@ from rosterd.errors import TemplateError
 from rosterd.includes import references
 from rosterd.model import AdminState, Backend, Server
 from rosterd.proxy.server_state import with_server_state
+from rosterd.routes import routes
 from rosterd.settings import CheckSettings, ProxySettings, ServiceSettings
 
 SAMPLES = (
@@ -171,12 +172,14 @@ def render(
     backends: Iterable[Backend],
 ) -> str:
     """The configuration's text; TemplateError names the file and the line of a mistake."""
+    services = tuple(services)
     servers = {backend.service: backend.servers for backend in backends}
     try:
         text = template.compiled.render(
             structure=structure,
             proxy=proxy,
             services=[_view(service, servers) for service in services],
+            routes=routes(services),
         )
         text = with_server_state(text, str(proxy.server_state_file))
         text.encode()  # or writing it would fail later, where nobody thinks of the template

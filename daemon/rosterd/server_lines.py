@@ -5,8 +5,8 @@ that its line in the file has. Here the rendered text is read back for that, and
 
 - Only words that mean the same on HAProxy's socket as in its file: a line with quotes, escapes or anything else that
   the socket might read differently has an obstacle instead of options, and the server comes by a reload.
-- What differs between versions of HAProxy in these lines is in the tables below.
-- Never more words than HAProxy 2.6 survives.
+- The differences between versions of HAProxy are in `proxy/versions.py`.
+- The alphabet of a word and the limit on words are those of the command, in `proxy/actions.py`.
 
 Sources: HAProxy's configuration manual, "Server and default-server options", and management guide, "add server".
 """
@@ -18,29 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rosterd.config_text import SECTIONS, without_own
+from rosterd.proxy.actions import MAX_OPTIONS, is_word
+from rosterd.proxy.versions import DEFAULTS_SINCE, DYNAMIC_COOKIE_SINCE, is_refused_by_add_server, version_of
 
-MOST_OPTIONS = 50
-"""HAProxy 2.6.12 dies of a command of 64 words; `add server NAME ENDPOINT id N weight N` takes some of them."""
-
-_SAFE_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]-]+")
-
-_NEVER = frozenset(
-    {
-        "init-addr",
-        "resolvers",
-        "resolve-prefer",
-        "resolve-net",
-        "resolve-opts",
-        "redir",
-        "stick",
-        "non-stick",
-        "no-check",
-    }
-)
-_SINCE = {"cookie": (3, 0)}
-
-_DYNAMIC_COOKIE_SINCE = (2, 8)
-"""Before, a server that is added at run time gets no cookie from `cookie NAME dynamic`: its visitors lose theirs."""
+_OF_NAMES = frozenset({"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts"})
+"""Options with a value that say how a host name is resolved. A member's server has a literal address, for which they
+mean nothing, and no version takes them at run time."""
 
 _DEFAULTS = {"pool-max-conn": "-1", "pool-purge-delay": "5s"}
 """Options for which a command has another default than the file: without these, HAProxy 2.6 keeps no idle connection to
@@ -104,7 +87,7 @@ class ServerLines:
     def __init__(self, text: str, version: str) -> None:
         """Read the text; `version` as HAProxy tells it (`2.6.12-1+deb12u4`)."""
         self._backends = _read(text)
-        self._version = _numbers(version)
+        self._version = version_of(version)
 
     def addition(self, service: str, server: str) -> Addition:
         """How this server is added to the backend of this service."""
@@ -118,22 +101,31 @@ class ServerLines:
         if not _is_plain(line):
             return Addition((), "its line has quotes or escapes")
         # server NAME ENDPOINT option ...
-        words = list(without_own([*defaults, *line.split()[3:]]))
+        words = list(self._for_command([*defaults, *line.split()[3:]]))
         options = (*words, *_implied(words))
         return Addition(options, self._option_obstacle(options))
 
     def _cookie_obstacle(self, backend: _Section) -> str:
-        if backend.dynamic_cookie and self._version < _DYNAMIC_COOKIE_SINCE:
+        if backend.dynamic_cookie and self._version < DYNAMIC_COOKIE_SINCE:
             return "this HAProxy gives no dynamic cookie to a server that is added at run time"
         return ""
 
+    def _for_command(self, words: Sequence[str]) -> Iterator[str]:
+        """Yield the words of a line that the command says, without those that it would say for nothing."""
+        rest = iter(without_own(words))
+        for word in rest:
+            if word in _OF_NAMES:
+                next(rest, None)
+            elif word not in DEFAULTS_SINCE or self._version < DEFAULTS_SINCE[word]:
+                yield word
+
     def _option_obstacle(self, options: Sequence[str]) -> str:
-        if len(options) > MOST_OPTIONS:
-            return f"its line has {len(options)} options, and HAProxy takes {MOST_OPTIONS} at run time"
+        if len(options) > MAX_OPTIONS:
+            return f"its line has {len(options)} options, and HAProxy takes {MAX_OPTIONS} at run time"
         for word in options:
-            if word in _NEVER or self._version < _SINCE.get(word, (0, 0)):
+            if is_refused_by_add_server(word, self._version):
                 return f"this HAProxy does not take '{word}' at run time"
-            if not _SAFE_WORD.fullmatch(word):
+            if not is_word(word):
                 return f"{word!r} cannot be said at run time"
         return ""
 
@@ -249,8 +241,3 @@ def _balance_obstacle(backend: _Section) -> str:
     if backend.hash_type != "consistent":
         return f"'balance {algorithm}' takes servers at run time only with 'hash-type consistent'"
     return ""
-
-
-def _numbers(version: str) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -188,6 +188,8 @@ def _server(row: Json) -> ServerLine:
     notes = [f"held: {row['held']}"] if row["held"] else []
     if row["by_hand"]:
         notes.append("by hand")
+    if row.get("out_by_agent"):
+        notes.append("by its agent")
     if mood is Mood.BAD and row.get("check"):
         notes.append(row["check"])
     return _line(row, ", ".join(notes))
@@ -218,6 +220,8 @@ def _line(row: Json, note: str) -> ServerLine:
 def _state(row: Json) -> tuple[str, Mood]:
     if row["state"] != "ready":
         return row["state"], Mood.OUT
+    if row.get("out_by_agent"):
+        return row["out_by_agent"], Mood.OUT
     return {True: ("up", Mood.GOOD), False: ("down", Mood.BAD), None: ("not seen", Mood.WAITING)}[row["up"]]
 
 

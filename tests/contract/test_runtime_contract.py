@@ -37,11 +37,12 @@ from rosterd.model import (
 )
 from rosterd.observed import Observed
 from rosterd.plan import Means, compare
-from rosterd.proxy.actions import Busy, Done, Refused, Result, lines_of
+from rosterd.proxy.actions import MAX_OPTIONS, Busy, Done, Refused, Result, is_word, lines_of
 from rosterd.proxy.commands import OBSERVE_WITH_SESSIONS
 from rosterd.proxy.socket import HAProxySocket, carry_out, observe
+from rosterd.proxy.versions import version_of
 from rosterd.render import compile_template, render
-from rosterd.server_lines import MOST_OPTIONS, ServerLines
+from rosterd.server_lines import ServerLines
 from rosterd.settings import ProxySettings, ServiceSettings
 from tests.balancer import TEMPLATE
 from tests.certificate import Certificate
@@ -271,8 +272,12 @@ async def test_a_server_that_answers_no_check_is_down(real: HAProxyProcess) -> N
 
 
 async def test_a_server_is_busy_until_its_last_request_has_ended(real: HAProxyProcess, web: WebServer) -> None:
-    """Then it goes. Meanwhile the request is counted, and in the end it has its answer."""
-    assert await told(real, AddServer("nodes", server_at(web.address, web.port), CHECK)) == [Done()]
+    """Then it goes. Meanwhile the request is counted, and in the end it has its answer.
+
+    HAProxy 2.8 keeps the idle connection of that request for three times `pool-purge-delay`.
+    """
+    options = (*CHECK, "pool-purge-delay", "500ms")
+    assert await told(real, AddServer("nodes", server_at(web.address, web.port), options)) == [Done()]
     await until_checked(real)
     assert await told(real, SetWeight("nodes", "web", 50)) == [Done()]
     with long_request(real, "/wait/1") as answer:
@@ -303,8 +308,8 @@ async def test_a_cut_ends_what_runs(real: HAProxyProcess, web: WebServer) -> Non
 
 async def test_the_longest_line_that_is_sent_is_survived(real: HAProxyProcess) -> None:
     """HAProxy 2.6 dies of 64 words, master and all; with as many options as there may ever be it does not."""
-    options = ("check", *("inter", "1s") * ((MOST_OPTIONS - 2) // 2), "backup")
-    assert len(options) == MOST_OPTIONS
+    options = ("check", *("inter", "1s") * ((MAX_OPTIONS - 1) // 2))
+    assert len(options) == MAX_OPTIONS
     assert await told(real, AddServer("nodes", server_at("127.0.0.1", 1), options)) == [Done()]
     assert await server_of(real) is not None
 
@@ -315,6 +320,16 @@ async def test_a_long_batch_has_a_reply_for_each_command(haproxy: Subject, web: 
     weights = [SetWeight("nodes", "web", number % 200) for number in range(4_000)]
     for _ in range(20):
         assert set(await told(haproxy, *weights)) == {Done()}
+
+
+@pytest.mark.parametrize("mark", "!$%&*+>=?@^`{|}~[](),./:_-")
+async def test_a_word_of_the_alphabet_is_read_as_it_is(real: HAProxyProcess, mark: str) -> None:
+    """HAProxy quotes the name of a protocol that it does not know."""
+    for word in (f"a{mark}b", f"{mark}ab", f"ab{mark}"):
+        assert is_word(word)
+        assert await told(real, AddServer("nodes", server_at("127.0.0.1", 1), ("proto", word))) == [
+            Refused(f"'proto' :  unknown MUX protocol '{word}'.")
+        ]
 
 
 class TestSameAsInTheFile:
@@ -385,15 +400,20 @@ class TestSameAsInTheFile:
         assert connects.keys() == {"web", "added"}
         assert max(connects.values()) < 5, connects
 
-    async def test_checks_speak_tls_where_the_traffic_does(self, tmp_path: Path) -> None:
-        """A server that answers nothing but TLS is up in both cases, and answers."""
+    @pytest.mark.parametrize("sni", ["", " sni str(web.example)"])
+    async def test_tls_is_spoken_as_from_the_file(self, tmp_path: Path, sni: str) -> None:
+        """Checks and requests reach a server that speaks nothing but TLS.
+
+        Since HAProxy 3.3 the Host header of a request is the name that the server must prove, `verifyhost` or not, on
+        a line without `sni`. The name here is that of the server's certificate only where the line has `sni`.
+        """
         certificate = Certificate.make(tmp_path, "web.example", "127.0.0.1")
         servers = [await tls_server(certificate) for _ in range(2)]
         address, port = servers[1].sockets[0].getsockname()
         lines = [
             "option httpchk HEAD /",
             "default-server check inter 1s",
-            f"default-server ssl verify required ca-file {certificate.certificate} verifyhost web.example",
+            f"default-server ssl verify required ca-file {certificate.certificate} verifyhost web.example{sni}",
             "server web {}:{} id 7".format(*servers[0].sockets[0].getsockname()),
         ]
         with running_haproxy(tmp_path, *lines) as haproxy:
@@ -404,12 +424,13 @@ class TestSameAsInTheFile:
             server = replace(server_at(address, port, "added"), id=8)
             assert await told(haproxy, AddServer("nodes", server, options)) == [Done()]
             await eventually(partial(is_up, haproxy, "added"))
+            from_file = await asyncio.to_thread(status_of, haproxy, "other.example")
             assert await told(haproxy, SetWeight("nodes", "added", 1), SetWeight("nodes", "web", 0)) == [Done(), Done()]
-            with contextlib.closing(http.client.HTTPConnection(haproxy.address, haproxy.port, timeout=5)) as client:
-                await asyncio.to_thread(client.request, "GET", "/")
-                assert (await asyncio.to_thread(client.getresponse)).status == 204
+            added = await asyncio.to_thread(status_of, haproxy, "other.example")
         for each in servers:
             each.close()
+        is_host_the_name = not sni and version_of(version) >= (3, 3)
+        assert (from_file, added) == ((503, 503) if is_host_the_name else (204, 204))
 
     async def test_errors_that_observe_counts(self, tmp_path: Path) -> None:
         """One failed connection takes no server down, in both cases: `error-limit` is ten unless the line says less."""
@@ -454,6 +475,13 @@ class TestSameAsInTheFile:
         fields = {f"stat {key}": value for key, value in stat.items() if key and key not in self.COUNTERS}
         past = {"srv_time_since_last_change", "srv_check_health", "srv_op_state"}
         return fields | {f"state {key}": value for key, value in state.items() if key not in past}
+
+
+def status_of(haproxy: HAProxyProcess, host: str) -> int:
+    """Return the status of the answer to a request for this host."""
+    with contextlib.closing(http.client.HTTPConnection(haproxy.address, haproxy.port, timeout=5)) as client:
+        client.request("GET", "/", headers={"Host": host})
+        return client.getresponse().status
 
 
 async def tls_server(certificate: Certificate) -> asyncio.Server:

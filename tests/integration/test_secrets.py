@@ -90,10 +90,14 @@ def test_no_key_is_told_to_anybody(balancer: Balancer, tmp_path: Path) -> None:
 def traceback_with_settings(key_file: Path) -> str:
     """Return what a bug prints while the key is in a variable of the frame that fails."""
     program = f"""
+import sys, time
 import structlog
 from rosterd import logs
+from rosterd.library_logs import LibraryLogs
+from rosterd.log_writer import LogWriter
 from rosterd.settings import Settings
-logs.configure("info", "json", lambda _logger, _method, event: event)
+writer = LogWriter(sys.stderr.fileno())
+logs.configure("info", "json", lambda _logger, _method, event: event, writer, LibraryLogs(time.monotonic))
 def fail():
     settings = Settings.model_validate({{"serf": {{"auth_key_file": {str(key_file)!r}}}}})
     key = settings.serf.auth_key.get_secret_value()
@@ -103,6 +107,7 @@ try:
     fail()
 except RuntimeError:
     structlog.get_logger().exception("turn.failed")
+writer.close()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert "turn.failed" in done.stderr

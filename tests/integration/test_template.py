@@ -137,6 +137,44 @@ async def test_haproxy_runs_what_was_desired(balancer: Balancer) -> None:
     assert compare(desired, running, None) == Nothing()
 
 
+@pytest.mark.parametrize(
+    ("host", "service"),
+    [
+        ("www.example.org", "wide"),
+        ("a.b.example.org", "wide"),
+        ("WWW.Example.ORG:8080", "wide"),
+        ("x.api.example.org", "api"),
+        ("one.api.example.org", "one"),
+        ("ONE.api.example.org:80", "one"),
+        ("example.org", "nodes"),
+        ("badexample.org", "nodes"),
+        ("www.example.org.evil", "nodes"),
+        ("[2001:db8::1]:80", "nodes"),
+    ],
+)
+async def test_names_and_wildcards_lead_to_their_services(balancer: Balancer, host: str, service: str) -> None:
+    """A name that is written out goes before wildcards, a longer one before a shorter one, whatever port and case."""
+    balancer.services = (
+        NODES,
+        ServiceSettings(name="wide", hosts=("*.example.org",)),
+        ServiceSettings(name="api", hosts=("*.API.example.org",)),
+        ServiceSettings(name="one", hosts=("one.api.example.org",)),
+    )
+    text = balancer.text()
+    for each in balancer.services:
+        answer = f"    http-request return status 200 content-type text/plain string {each.name}\n"
+        text = text.replace(f"\nbackend {each.name}\n", f"\nbackend {each.name}\n{answer}")
+    balancer.haproxy.config.write_text(text, encoding="utf-8")
+    balancer.haproxy.start()
+    reader, writer = await asyncio.open_connection(balancer.haproxy.address, balancer.haproxy.port)
+    try:
+        writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode())
+        answered = await asyncio.wait_for(read_answer(reader), 10)
+    finally:
+        writer.close()
+    assert answered.body.decode() == service
+
+
 async def test_what_a_server_is_told_of_the_client(balancer: Balancer, web_server: Callable[..., WebServer]) -> None:
     """Its address, the port and protocol it came by, and nothing that the client made up about the last two."""
     balancer.start(line_of(web_server(), 1))

@@ -89,6 +89,7 @@ def test_the_metrics_tell_what_happened(balancer: Balancer) -> None:
         'rosterd_runtime_actions_total{action="add_server",result="failed"}': 0,
         'rosterd_reloads_total{result="done"}': 0,
         "rosterd_turns_failed_total": 0,
+        "rosterd_log_lines_dropped_total": 0,
     }
     assert {series: found.get(series) for series in expected} == expected
     assert found['rosterd_member_changes_total{transition="joined"}'] >= 2

@@ -27,6 +27,7 @@ def server(name: str, **fields: object) -> Json:
         "up": True,
         "held": "",
         "by_hand": False,
+        "out_by_agent": None,
         "sessions": 7,
         "queue": 0,
         "rate_per_s": 40,

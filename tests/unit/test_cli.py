@@ -28,7 +28,7 @@ from rosterd.admin.server import serving
 from rosterd.answers import members_answer
 from rosterd.cli import app
 from rosterd.errors import DaemonUnreachable
-from rosterd.model import Nothing, Reason, ReasonKind, Reload
+from rosterd.model import Nothing, Reason, ReasonKind, Reload, Running
 from rosterd.planner import Planned
 from rosterd.policy import View, decide
 from rosterd.report import Report
@@ -370,7 +370,7 @@ class TestVersion:
     """`rosterd version`, and the option that every program has."""
 
     def test_for_people_and_for_programs(self) -> None:
-        """One line, or JSON."""
+        """One line, or JSON, where no daemon answers."""
         assert CliRunner().invoke(app, ["version"]).stdout == f"rosterd {__version__}\n"
         assert CliRunner().invoke(app, ["--version"]).stdout == f"rosterd {__version__}\n"
         assert json.loads(CliRunner().invoke(app, ["version", "--json"]).stdout) == {"version": __version__}
@@ -448,6 +448,15 @@ def test_somebody_else_at_the_admin_address(node: Node, command: str) -> None:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_the_version_names_what_runs(node: Node) -> None:
+    """The daemon and its HAProxy, where a daemon answers."""
+    running = Running("3.4.7-1", 7, "digest", {}, {})
+    with answering(node.listen, lambda: replace(at_work(), running=running)):
+        ended = node.runs("version")
+        assert json.loads(node.runs("version", "--json").stdout)["haproxy"] == "3.4.7-1"
+    assert ended.stdout.splitlines()[-1] == "haproxy 3.4.7-1, running"
 
 
 def test_an_error_of_the_daemons_own_is_told_as_such(node: Node) -> None:

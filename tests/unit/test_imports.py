@@ -67,10 +67,12 @@ PURE_CORE = frozenset(
         "rosterd.proxy.server_state",
         "rosterd.proxy.needs",
         "rosterd.proxy.traffic",
+        "rosterd.proxy.versions",
         "rosterd.rejection",
         "rosterd.render",
         "rosterd.report",
         "rosterd.roster",
+        "rosterd.routes",
         "rosterd.running_text",
         "rosterd.serf.endpoints",
         "rosterd.server_lines",
@@ -90,6 +92,8 @@ PURE_CORE = frozenset(
 ADAPTERS = frozenset(
     {
         "rosterd.addresses",
+        "rosterd.library_logs",
+        "rosterd.log_writer",
         "rosterd.logs",
         "rosterd.proxy",
         "rosterd.proxy.apply",
@@ -290,10 +294,13 @@ def test_imports_stand_at_the_top(module: str) -> None:
     assert {name for function in functions for name in imported(function)} == LATE.get(module, frozenset())
 
 
-def test_the_watcher_has_the_only_thread() -> None:
-    """Nobody else starts one, or a process that shares our memory."""
+def test_threads_belong_to_the_watcher_and_the_log_writer() -> None:
+    """No other module starts a thread, or a process that shares the daemon's memory."""
     threads = {"threading", "_thread", "concurrent.futures", "multiprocessing", "watchdog.observers"}
-    assert {module for module in TREES if threads & set(imported(TREES[module]))} == {"rosterd.watch"}
+    assert {module for module in TREES if threads & set(imported(TREES[module]))} == {
+        "rosterd.log_writer",
+        "rosterd.watch",
+    }
 
 
 def test_only_main_ends_the_process() -> None:

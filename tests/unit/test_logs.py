@@ -13,9 +13,11 @@ SECRET = "correct horse"  # noqa: S105  a test's own
 SCRIPT = """
 from rosterd.__main__ import leave_out
 leave_out()
-import logging, sys
+import asyncio, logging, sys, time
 import structlog
 from rosterd import logs
+from rosterd.library_logs import LibraryLogs
+from rosterd.log_writer import LogWriter
 
 seen = []
 
@@ -24,7 +26,8 @@ def keep(_logger, _method, event):
     return event
 
 early = structlog.get_logger("early")
-logs.configure(sys.argv[1], sys.argv[2], keep)
+writer = LogWriter(sys.stderr.fileno())
+logs.configure(sys.argv[1], sys.argv[2], keep, writer, LibraryLogs(time.monotonic))
 log = structlog.get_logger("late")
 
 def fail():
@@ -37,8 +40,13 @@ try:
     fail()
 except ValueError:
     log.exception("turn.failed")
-logging.getLogger("library").info("chatter")
-logging.getLogger("library").warning("something is wrong")
+
+async def speak():
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").warning("something is wrong")
+
+asyncio.run(speak())
+writer.close()
 """
 
 
@@ -58,7 +66,8 @@ def test_json_away_from_a_terminal(style: str) -> None:
     assert line.pop("time").endswith("Z")
     assert line == {"event": "member.joined", "level": "info", "member": "web-1", "weight": 7}
     assert (json.loads(failed)["event"], json.loads(failed)["level"]) == ("turn.failed", "error")
-    assert library == "library: something is wrong"
+    line = json.loads(library)
+    assert (line["event"], line["library"], line["error"]) == ("library.warned", "library", "something is wrong")
 
 
 @pytest.mark.parametrize("style", ["json", "console"])

@@ -16,7 +16,7 @@ EVENTS = (joined(1, "web-1", "ab12.4"), changed(2, "web-1", "ab12.4"), event(3, 
 WIDE = 1000
 
 QUIET = """\
-rosterd   ready  16:15:00 UTC
+rosterd   ready  16:15:00 UTC  HAProxy 2.6.12
 nobody serves: cache has no server that is up
 held: nodes/web-2: failed, and it stays for now
 SERVER  STATE                     ADDRESS        SINCE  WEIGHT  SESS  RATE  ERR

@@ -12,10 +12,14 @@ from rosterd.model import (
     Action,
     AddServer,
     AdminState,
+    AgentCheck,
     Backend,
     CutSessions,
     Desired,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
+    Nothing,
     Plan,
     ReasonKind,
     Reload,
@@ -295,3 +299,67 @@ def test_what_cannot_be_said_at_run_time_is_a_reason() -> None:
     plan = compare(desired(server(1), balance="static-rr"), running(shown(server(2))), departed(2, 0.0))
     assert isinstance(plan, Reload)
     assert [reason.kind for reason in plan.reasons] == [ReasonKind.SERVER_ADDED]
+
+
+class TestAgent:
+    """Servers whose own agent sets weight and state (`agent-check`)."""
+
+    def agent_on(self, wanted: Server, **changes: object) -> RunningServer:
+        """Return a server as HAProxy shows it while its agent is on."""
+        changes = {"agent": AgentCheck.ON, "initial_weight": 100, "weight": 100, **changes}
+        return shown(replace(wanted, weight=100), **changes)
+
+    @pytest.mark.parametrize("by_agent", [READY, DRAIN, MAINT])
+    def test_what_the_agent_sets_is_no_difference(self, by_agent: AdminState) -> None:
+        """Neither at run time nor where only reloads are used."""
+        found = running(self.agent_on(server(1), out_by_agent=by_agent))
+        assert compare(desired(server(1)), found, Means()) == compare(desired(server(1)), found, None) == Nothing()
+
+    def test_a_server_is_taken_from_its_agent_before_it_drains(self) -> None:
+        """The agent would give it weight again."""
+        plan = compare(desired(server(1, weight=0)), running(self.agent_on(server(1))), Means())
+        assert actions(plan) == [DisableAgent("nodes", "web-1"), SetWeight("nodes", "web-1", 0)]
+
+    def test_a_state_of_the_agent_does_not_look_like_one_by_hand_later(self) -> None:
+        """It ends with the agent's part, once the server has no weight."""
+        found = running(self.agent_on(server(1), out_by_agent=DRAIN))
+        expected = [
+            DisableAgent("nodes", "web-1"),
+            SetWeight("nodes", "web-1", 0),
+            SetState("nodes", "web-1", READY),
+        ]
+        assert actions(compare(desired(), found, Means())) == expected
+        assert actions(compare(desired(server(1, weight=0)), found, Means())) == expected
+
+    def test_maintenance_outlasts_what_the_agent_says(self) -> None:
+        """Agents are asked in maintenance, too."""
+        plan = compare(desired(server(1, weight=0, state=MAINT)), running(self.agent_on(server(1))), Means())
+        assert actions(plan) == [
+            DisableAgent("nodes", "web-1"),
+            SetWeight("nodes", "web-1", 0),
+            SetState("nodes", "web-1", MAINT),
+        ]
+
+    def test_a_server_that_comes_back_has_its_agent_again(self) -> None:
+        """With the weight of its line, after its first check where it is new."""
+        out = self.agent_on(server(1), agent=AgentCheck.OFF, weight=0)
+        back = [SetWeight("nodes", "web-1", 100), EnableAgent("nodes", "web-1")]
+        assert actions(compare(desired(server(1)), running(out), Means())) == back
+        new = replace(out, checked=False)
+        assert actions(compare(desired(server(1)), running(new), Means())) == []
+
+    def test_an_agent_that_was_switched_off_by_hand_stays_off(self) -> None:
+        """Weight and state are set as for any other server then."""
+        found = self.agent_on(server(1), agent=AgentCheck.OFF, weight=30)
+        assert actions(compare(desired(server(1)), running(found), Means())) == [SetWeight("nodes", "web-1", 100)]
+
+    @pytest.mark.parametrize(("agent", "commands"), [(AgentCheck.ON, []), (AgentCheck.OFF, [60])])
+    def test_another_weight_of_the_line_is_a_reason_to_reload(self, agent: AgentCheck, commands: list[int]) -> None:
+        """An agent names a percentage of the weight of the line, which no command changes."""
+        found = self.agent_on(server(1), agent=agent)
+        plan = compare(desired(server(1, weight=60)), running(found), Means())
+        assert isinstance(plan, Reload)
+        assert [reason.detail for reason in plan.reasons] == [
+            "nodes/web-1: weight 100 to 60, on a line with agent-check"
+        ]
+        assert list(plan.actions) == [SetWeight("nodes", "web-1", weight) for weight in commands]

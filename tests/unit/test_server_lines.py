@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosterd.server_lines import MOST_OPTIONS, Addition, ServerLines
+from rosterd.proxy.actions import MAX_OPTIONS
+from rosterd.server_lines import Addition, ServerLines
 
 DEFAULTS = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
 """What each command says besides, since HAProxy has another default there than in the file."""
@@ -52,6 +53,24 @@ class TestOptions:
         options = addition(f"default-server {line}", "server web 10.0.0.1:80").options
         assert options == (*line.split(), *DEFAULTS, *(["check-ssl"] if is_implied else []))
 
+    def test_how_names_are_resolved_means_nothing_for_an_address(self) -> None:
+        """No version takes these words at run time, and leaving them out changes nothing."""
+        line = "resolvers dns resolve-prefer ipv4 init-addr last,none resolve-net 10.0.0.0/8 resolve-opts ignore-weight"
+        found = addition(f"default-server check {line}", "server web 10.0.0.1:80 backup")
+        assert found == Addition(("check", "backup", *DEFAULTS), "")
+
+    def test_a_list_of_ciphers(self) -> None:
+        """Its exclamation mark and the other harmless characters are sent as they are."""
+        line = "ssl verify none ciphers ECDHE+AESGCM:!aNULL:@STRENGTH agent-send a{b}|c~d^e?f&g$h>i`"
+        assert addition(f"server web 10.0.0.1:80 {line}") == Addition((*line.split(), *DEFAULTS), "")
+
+    def test_a_word_that_says_the_default(self) -> None:
+        """`sni-auto` is the default since 3.3 and refused at run time there; `no-sni-auto` is taken."""
+        line = "server web 10.0.0.1:80 ssl verify none sni-auto"
+        assert addition(line, version="3.4.7").options == ("ssl", "verify", "none", *DEFAULTS)
+        assert "no-sni-auto" in addition(line.replace("sni-auto", "no-sni-auto"), version="3.4.7").options
+        assert "sni-auto" in addition(line, version="3.2.26").options
+
     def test_defaults_of_the_section_before(self) -> None:
         """A backend starts from the last `defaults`, or from the one that it names."""
         before = "defaults one\n default-server check\ndefaults two\n default-server backup\n"
@@ -93,12 +112,13 @@ class TestObstacles:
         ("line", "word"),
         [
             ("server web 10.0.0.1:80 cookie a", "'cookie'"),
-            ("server web 10.0.0.1:80 resolvers dns", "'resolvers'"),
+            ("server web 10.0.0.1:80 namespace blue", "'namespace'"),
             ("server web 10.0.0.1:80 no-check", "'no-check'"),
             ('server web 10.0.0.1:80 sni "str(a b)"', "quotes"),
             ("server web 10.0.0.1:80 track a\\ b", "escapes"),
             ("server web 10.0.0.1:80 proto h2;quit", "'h2;quit'"),
-            ("server web 10.0.0.1:80" + " check" * MOST_OPTIONS, f"{MOST_OPTIONS}"),
+            ("server web 10.0.0.1:80 agent-send <<", "'<<'"),
+            ("server web 10.0.0.1:80" + " check" * MAX_OPTIONS, f"{MAX_OPTIONS}"),
             ("server other 10.0.0.1:80", "no such server line"),
         ],
     )
@@ -107,8 +127,8 @@ class TestObstacles:
         assert word in addition(line).obstacle
 
     def test_that_a_newer_haproxy_has_not(self) -> None:
-        """`cookie` is taken from 3.0 on."""
-        assert addition("server web 10.0.0.1:80 cookie a", version="3.0.11").obstacle == ""
+        """`cookie` is taken from 2.8 on."""
+        assert addition("server web 10.0.0.1:80 cookie a", version="2.8.25").obstacle == ""
 
     @pytest.mark.parametrize("line", ["server web 10.0.0.1:80", "default-server inter 9s", "balance static-rr"])
     def test_line_under_if_is_named(self, line: str) -> None:

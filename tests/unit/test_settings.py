@@ -15,6 +15,7 @@ from rosterd.settings import (
     NEEDS_RESTART,
     Settings,
     changed_keys,
+    ignored_variables,
     keep_what_needs_restart,
     load,
     needs_restart,
@@ -363,6 +364,69 @@ class TestMistakes:
             "{name = 'd', hosts = ['d']}",
         ]
         assert len(load(write(f"services = [{', '.join(services)}]")).services) == 4
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("ROSTERD_SERVICE_HOST", "10.96.0.7"),
+            ("ROSTERD_SERVICE_PORT", "80"),
+            ("ROSTERD_SERVICE_PORT_HTTP", "80"),
+            ("ROSTERD_PORT", "tcp://10.96.0.7:80"),
+            ("ROSTERD_PORT_80_TCP", "tcp://10.96.0.7:80"),
+            ("ROSTERD_PORT_53_UDP", "udp://[fd00::7]:53"),
+            ("ROSTERD_PORT_80_TCP_PROTO", "tcp"),
+            ("ROSTERD_PORT_80_TCP_PORT", "80"),
+            ("ROSTERD_PORT_80_TCP_ADDR", "fd00::7"),
+            ("ROSTERD_ADMIN_SERVICE_HOST", "10.96.0.7"),
+            ("ROSTERD_ADMIN_PORT_9780_TCP", "tcp://10.96.0.7:9780"),
+            ("ROSTERD_NAME", "/web/rosterd"),
+        ],
+    )
+    def test_variable_of_a_container_platform_is_ignored(self, set_variable: Set, variable: str, value: str) -> None:
+        """It belongs to a service that is called rosterd, and is named as ignored."""
+        assert ignored_variables() == ()
+        set_variable(variable, value)
+        assert load(None) == Settings()
+        assert ignored_variables() == (variable,)
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("ROSTERD_PORT", "8080"),
+            ("ROSTERD_PORT", "http://10.96.0.7:80"),
+            ("ROSTERD_SERVICE_HOST", "example.org"),
+            ("ROSTERD_NAME", "rosterd"),
+            ("ROSTERD_PORTS_80_TCP", "tcp://10.96.0.7:80"),
+        ],
+    )
+    def test_variable_that_a_person_wrote_is_an_error(self, set_variable: Set, variable: str, value: str) -> None:
+        """Its name is a platform's, its value is not, or the other way round."""
+        set_variable(variable, value)
+        (problem,) = problems_of(None)
+        assert problem.startswith(f"{variable}: there is no section ")
+        assert problem.endswith("a key is given as ROSTERD_SECTION__KEY, with two underscores")
+        assert ignored_variables() == ()
+
+    @pytest.mark.parametrize(
+        ("host", "words"),
+        [
+            ("*", "'*' is every host: leave hosts out, and make the service the first one"),
+            ("*example.org", "'*example.org': a wildcard is a first label alone, such as *.example.org"),
+            ("www.*.org", "'www.*.org': a wildcard is a first label alone, such as *.example.org"),
+            ("*.*.org", "'*.*.org': a wildcard is a first label alone, such as *.example.org"),
+            ("*.", "'*.' is not a host name as clients send it"),
+            ("a.example:80", "'a.example:80' is not a host name as clients send it, without a port"),
+        ],
+    )
+    def test_host_that_is_neither_name_nor_wildcard(self, write: Write, host: str, words: str) -> None:
+        """The error says how to write it."""
+        (problem,) = problems_of(write(f"[[services]]\nname = 'a'\nhosts = ['{host}']\n"))
+        assert problem.startswith(f"services[0].hosts[0]: {words}")
+
+    def test_wildcard_is_given_once(self, write: Write) -> None:
+        """Two services cannot have the same one."""
+        file = write("services = [{name = 'a', hosts = ['*.x.org']}, {name = 'b', hosts = ['*.X.org']}]")
+        assert problems_of(file) == ["services: the host *.x.org is given twice"]
 
     def test_an_unknown_key_from_the_environment(self, set_variable: Set) -> None:
         """As from the file."""

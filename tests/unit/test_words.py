@@ -110,6 +110,7 @@ class TestServices:
             ({"up": None}, "not seen", Mood.WAITING, ""),
             ({"state": "drain", "weight": 0}, "drain", Mood.OUT, ""),
             ({"state": "maint", "by_hand": True}, "maint", Mood.OUT, "by hand"),
+            ({"out_by_agent": "drain"}, "drain", Mood.OUT, "by its agent"),
             ({"held": "failed"}, "up", Mood.GOOD, "held: failed"),
             ({"held": "unseen", "up": False, "check": "L7TOUT"}, "down", Mood.BAD, "held: unseen, L7TOUT"),
         ],

@@ -83,6 +83,8 @@ class Server(Traffic):
     """Why it stays although its member is not alive; empty when it is."""
     by_hand: bool
     """Whether somebody took it out on HAProxy itself."""
+    out_by_agent: Literal["drain", "maint"] | None
+    """The state into which its own agent (`agent-check`) put it; null for none."""
     check: str | None
     """What the last check said, such as L7OK; empty where there is none."""
     since_s: int | None

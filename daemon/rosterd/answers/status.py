@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from rosterd.answers import shapes
 from rosterd.answers.plan import plan_answer, refused_answer
 from rosterd.generation import Generation
-from rosterd.model import Backend, RunningServer, Server
+from rosterd.model import AdminState, Backend, RunningServer, Server
 from rosterd.policy import Held
 from rosterd.proxy.traffic import NOT_ASKED, Figures, Reading
 from rosterd.report import Report
@@ -136,10 +137,21 @@ def _server(report: Report, reading: Reading, service: str, server: Server, held
         "up": seen.up if seen else None,
         "held": held,
         "by_hand": server.is_by_hand,
+        "out_by_agent": _out_by_agent(seen),
         **_traffic(figures),
         "check": figures.check if figures else None,
         "since_s": figures.since_s if figures else None,
     }
+
+
+def _out_by_agent(seen: RunningServer | None) -> Literal["drain", "maint"] | None:
+    match seen.out_by_agent if seen else AdminState.READY:
+        case AdminState.DRAIN:
+            return "drain"
+        case AdminState.MAINT:
+            return "maint"
+        case _:
+            return None
 
 
 def _traffic(figures: Figures | None) -> shapes.Traffic:

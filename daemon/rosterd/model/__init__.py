@@ -26,6 +26,8 @@ from rosterd.model.plan import (
     Action,
     AddServer,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     Nothing,
     Plan,
@@ -40,7 +42,7 @@ from rosterd.model.plan import (
     SetWeight,
     Wait,
 )
-from rosterd.model.running import Running, RunningServer
+from rosterd.model.running import AgentCheck, Running, RunningServer
 from rosterd.model.server import Backend, Server, ServerKey
 from rosterd.model.text import Contents, FrameLine, LineChange, Options
 
@@ -49,11 +51,14 @@ __all__ = [
     "AddServer",
     "Address",
     "AdminState",
+    "AgentCheck",
     "Backend",
     "Change",
     "Contents",
     "CutSessions",
     "Desired",
+    "DisableAgent",
+    "EnableAgent",
     "EnableChecks",
     "Entry",
     "FrameLine",

@@ -53,6 +53,22 @@ class EnableChecks:
 
 
 @dataclass(frozen=True, slots=True)
+class EnableAgent:
+    """Have a server's own agent set its weight and state."""
+
+    service: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisableAgent:
+    """Have a server's weight and state stay as they are set."""
+
+    service: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetWeight:
     """Give a server this weight, 0 to 256; 0 lets nothing new in and lets finish what runs."""
 
@@ -97,7 +113,9 @@ class RemoveServer:
     name: str
 
 
-ServerChange: TypeAlias = EnableChecks | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+ServerChange: TypeAlias = (
+    EnableChecks | EnableAgent | DisableAgent | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+)
 """What can be done to a server that is there."""
 
 Action: TypeAlias = AddServer | ServerChange

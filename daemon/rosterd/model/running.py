@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from rosterd.model.member import Address, AdminState
 from rosterd.model.server import ServerKey
+
+
+class AgentCheck(Enum):
+    """Whether a server's own agent (`agent-check`) sets its weight and state."""
+
+    NONE = "none"
+    ON = "on"
+    OFF = "off"
+    """The line has `agent-check`, and it is switched off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +26,10 @@ class RunningServer:
     `weight` is what the operator or the file set (user weight); `up` whether health checks let traffic in, `checked`
     whether they have spoken yet, or there is none to wait for, `checking` whether one is under way. `check_off` says
     that it has a check that is not switched on: by an addition that was cut short, or by hand.
+
+    While the agent of a server is on, `weight` and `state` are those of its line: what the agent makes of them is the
+    agent's business. `out_by_agent` is the state into which the agent put it, ready for none. `initial_weight` is the
+    weight of the line, of which the agent names a percentage; it never changes on a worker. It is 0 without an agent.
     """
 
     name: str
@@ -28,6 +42,9 @@ class RunningServer:
     checked: bool
     checking: bool = False
     check_off: bool = False
+    agent: AgentCheck = AgentCheck.NONE
+    initial_weight: int = 0
+    out_by_agent: AdminState = AdminState.READY
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,16 +22,24 @@ from rosterd.model import (
     Address,
     AddServer,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     RemoveServer,
-    ServerChange,
     SetEndpoint,
     SetState,
     SetWeight,
 )
 
-MOST_WORDS = 63
-_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]-]+")
+MAX_WORDS = 63
+"""HAProxy 2.6.12 dies of a command of 64 words."""
+
+MAX_OPTIONS = MAX_WORDS - 8
+"""Words that a server line may add to `add server NAME ENDPOINT id N weight N`."""
+
+_WORD = re.compile(r"[A-Za-z0-9_.:/,()%+=@*\[\]!$&>?^`{|}~-]+")
+"""Characters that mean themselves on the socket of every version, and in the file. `<<` begins a payload, `;` ends a
+command; `#`, quotes and escapes mean something in one of the two."""
 
 _PROMPT = "\n> "
 
@@ -65,18 +73,25 @@ class Busy:
 Result: TypeAlias = Done | Refused | Busy
 
 
+OneLine: TypeAlias = EnableChecks | DisableAgent | SetWeight | SetEndpoint | SetState | CutSessions | RemoveServer
+
+
 def lines_of(action: Action) -> tuple[str, ...]:
     """The lines that carry out an action, in order."""
     label = f"{action.service}/{action.name}"
     if isinstance(action, AddServer):
         return tuple(_addition(action, label))
+    if isinstance(action, EnableAgent):
+        # The agent of a server from the file begins as one that says "up". HAProxy 2.6 has the agent of an added server
+        # begin as one that says "down", which counts after the next maintenance.
+        return (_line("enable", "agent", label), _line("set", "server", label, "agent", "up"))
     return (_line(*_words(action, label)),)
 
 
-def _words(action: ServerChange, label: str) -> tuple[str, ...]:
+def _words(action: OneLine, label: str) -> tuple[str, ...]:
     match action:
-        case EnableChecks():
-            return ("enable", "health", label)
+        case EnableChecks() | DisableAgent():
+            return ("enable", "health", label) if isinstance(action, EnableChecks) else ("disable", "agent", label)
         case SetWeight(_, _, weight):
             return ("set", "server", label, "weight", str(weight))
         case SetEndpoint(_, _, address, port):
@@ -96,15 +111,20 @@ def _addition(action: AddServer, label: str) -> Iterator[str]:
     yield _line(*words, "id", str(server.id), "weight", str(server.weight), *action.options)
     yield _line("set", "server", label, "weight", "0")
     yield _line("enable", "server", label)
-    # Checks last: one that is due before its server is enabled is put off by a whole interval.
-    for option, what in (("check", "health"), ("agent-check", "agent")):
-        if option in action.options:
-            yield _line("enable", what, label)
+    # Checks last: one that is due before its server is enabled is put off by a whole interval. An agent would give the
+    # server its weight at once: it is enabled with the weight.
+    if "check" in action.options:
+        yield _line("enable", "health", label)
 
 
 BATCH_END = "quit"
 """HAProxy closes after this line. A client that closes its half instead loses the end of a long batch: HAProxy up to
 3.0 then resets the connection while commands still wait."""
+
+
+def is_word(text: str) -> bool:
+    """True if the text is one word of a command, and the same word in a configuration file."""
+    return bool(_WORD.fullmatch(text))
 
 
 def batch(lines: Sequence[str]) -> str:
@@ -140,9 +160,9 @@ def _endpoint(address: Address, port: int) -> str:
 
 
 def _line(*words: str) -> str:
-    if len(words) > MOST_WORDS:
-        raise ValueError(f"a command of {len(words)} words; HAProxy takes {MOST_WORDS}")
+    if len(words) > MAX_WORDS:
+        raise ValueError(f"a command of {len(words)} words; HAProxy takes {MAX_WORDS}")
     for word in words:
-        if not _WORD.fullmatch(word):
+        if not is_word(word):
             raise ValueError(f"{word!r} cannot be a word of a command")
     return " ".join(words)

@@ -20,7 +20,7 @@ from ipaddress import ip_address
 
 from rosterd.config_text import MARK
 from rosterd.errors import ProxyGarbled
-from rosterd.model import Address, AdminState, Running, RunningServer
+from rosterd.model import Address, AdminState, AgentCheck, Running, RunningServer
 
 SHOW_INFO = "show info"
 SHOW_SERVERS = "show servers state"
@@ -103,9 +103,11 @@ _STATE_COLUMNS = (
     "srv_op_state",
     "srv_admin_state",
     "srv_uweight",
+    "srv_iweight",
     "srv_port",
     "srv_check_result",
     "srv_check_state",
+    "srv_agent_state",
 )
 
 _HEALTH_COLUMNS = (
@@ -124,12 +126,17 @@ _NOT_CHECKED_YET = frozenset({0, 1, 2})
 _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
+# Bits that the agent of a server sets, the same as a command does; and the bit of the file's `disabled`.
+_AGENT_BITS = 0x01 | 0x08
+_DISABLED_IN_FILE = 0x04
+
 # Bits of srv_check_state: a check is under way, there is one, and it is switched on. And the srv_check_result of one
-# that has not spoken.
+# that has not spoken, and of one that has failed.
 _CHECK_UNDER_WAY = 0x01
 _CHECK_CONFIGURED = 0x02
 _CHECK_ENABLED = 0x04
 _CHECK_UNKNOWN = 0
+_CHECK_FAILED = 2
 
 # Values of srv_op_state that let traffic in: starting (slowstart) and running, but not stopped (0) or stopping (3).
 _UP_STATES = frozenset({1, 2})
@@ -224,18 +231,47 @@ def _health(row: Mapping[str, str]) -> HealthRow:
 def _server(row: Mapping[str, str]) -> RunningServer:
     check_state = _number(SHOW_SERVERS, row["srv_check_state"])
     has_check = bool(check_state & (_CHECK_CONFIGURED | _CHECK_ENABLED))
+    result = _number(SHOW_SERVERS, row["srv_check_result"])
+    # A check that has failed and still runs has not taken its server down yet: 3.2 and newer show that moment.
+    is_open = result == _CHECK_UNKNOWN or (result == _CHECK_FAILED and check_state & _CHECK_UNDER_WAY)
+    agent = _agent(_number(SHOW_SERVERS, row["srv_agent_state"]))
+    state, out_by_agent = _states(_number(SHOW_SERVERS, row["srv_admin_state"]), agent)
+    initial_weight = _number(SHOW_SERVERS, row["srv_iweight"])
+    is_up = _number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES
     return RunningServer(
         name=row["srv_name"],
         id=_number(SHOW_SERVERS, row["srv_id"]),
         address=_address(row["srv_addr"]),
         port=_number(SHOW_SERVERS, row["srv_port"]),
-        weight=_number(SHOW_SERVERS, row["srv_uweight"]),
-        state=_admin_state(_number(SHOW_SERVERS, row["srv_admin_state"])),
-        up=_number(SHOW_SERVERS, row["srv_op_state"]) in _UP_STATES,
-        checked=not has_check or _number(SHOW_SERVERS, row["srv_check_result"]) != _CHECK_UNKNOWN,
+        weight=initial_weight if agent is AgentCheck.ON else _number(SHOW_SERVERS, row["srv_uweight"]),
+        state=state,
+        up=is_up and out_by_agent is AdminState.READY,
+        checked=not (has_check and is_open),
         checking=bool(check_state & _CHECK_UNDER_WAY),
         check_off=has_check and not check_state & _CHECK_ENABLED,
+        agent=agent,
+        initial_weight=0 if agent is AgentCheck.NONE else initial_weight,
+        out_by_agent=out_by_agent,
     )
+
+
+def _agent(bits: int) -> AgentCheck:
+    if bits & _CHECK_ENABLED:
+        return AgentCheck.ON
+    return AgentCheck.OFF if bits & _CHECK_CONFIGURED else AgentCheck.NONE
+
+
+def _states(bits: int, agent: AgentCheck) -> tuple[AdminState, AdminState]:
+    """Return the state of a server, and the state into which its agent put it.
+
+    No bit tells the two apart. While the agent is on, it undoes a state set by command as soon as it names another
+    one, so what it can set counts as set by it.
+    """
+    if agent is not AgentCheck.ON:
+        return _admin_state(bits), AdminState.READY
+    if bits & _DISABLED_IN_FILE:
+        return AdminState.MAINT, AdminState.READY
+    return _admin_state(bits & ~_AGENT_BITS), _admin_state(bits & _AGENT_BITS)
 
 
 def parse_sessions(text: str) -> Mapping[tuple[str, str], int]:

@@ -14,6 +14,7 @@ The parts: `values` (the kinds of value), `sections` (the keys), `load` (file an
 from rosterd.settings.load import (
     NEEDS_RESTART,
     changed_keys,
+    ignored_variables,
     keep_what_needs_restart,
     load,
     load_admin,
@@ -32,12 +33,13 @@ from rosterd.settings.sections import (
     ServiceSettings,
     Settings,
 )
-from rosterd.settings.values import UNIX_PREFIX, Endpoint, bind_endpoints, split_host_port
+from rosterd.settings.values import UNIX_PREFIX, WILDCARD, Endpoint, bind_endpoints, split_host_port
 
 __all__ = [
     "ENV_PREFIX",
     "NEEDS_RESTART",
     "UNIX_PREFIX",
+    "WILDCARD",
     "AdminSettings",
     "CheckSettings",
     "Endpoint",
@@ -50,6 +52,7 @@ __all__ = [
     "Settings",
     "bind_endpoints",
     "changed_keys",
+    "ignored_variables",
     "keep_what_needs_restart",
     "load",
     "load_admin",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,22 @@ NEEDS_RESTART = frozenset(
         "proxy.reload_timeout_s",
     }
 )
+
+_PROTOCOL, _NUMBER, _ADDRESS = "(tcp|udp|sctp)", "[0-9]{1,5}", "[0-9A-Fa-f.:]+"
+
+_OF_PLATFORM = tuple(
+    (re.compile(rf"{ENV_PREFIX}(\w+_)?{name}"), re.compile(value))
+    for name, value in (
+        ("SERVICE_HOST", _ADDRESS),
+        (r"SERVICE_PORT(_\w+)?", _NUMBER),
+        (rf"PORT(_{_NUMBER}_\w+)?", rf"{_PROTOCOL}://\S+"),
+        (rf"PORT_{_NUMBER}_\w+_PROTO", _PROTOCOL),
+        (rf"PORT_{_NUMBER}_\w+_PORT", _NUMBER),
+        (rf"PORT_{_NUMBER}_\w+_ADDR", _ADDRESS),
+        ("NAME", r"/[^/\s]+/[^/\s]+"),
+    )
+)
+"""What container platforms set for a service named rosterd, or rosterd-something: names and what they hold."""
 
 
 def load(path: Path | None) -> Settings:
@@ -118,12 +135,28 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _unknown_variables() -> Iterator[str]:
     """Variables that look like ours but name no section; the library would pass over them in silence."""
     for variable in sorted(os.environ):
-        if not variable.startswith(ENV_PREFIX) or variable == SETTINGS_VARIABLE:
+        if not variable.startswith(ENV_PREFIX) or variable == SETTINGS_VARIABLE or _is_of_platform(variable):
             continue
         section, nested, _ = variable.removeprefix(ENV_PREFIX).partition("__")
         if section.lower() not in Settings.model_fields:
             hint = "" if nested else "; a key is given as ROSTERD_SECTION__KEY, with two underscores"
             yield f"{variable}: there is no section {section.lower()}{hint}"
+
+
+def ignored_variables() -> tuple[str, ...]:
+    """Variables with our prefix that a container platform sets for a service of our name: no keys of ours."""
+    return tuple(sorted(filter(_is_of_platform, os.environ)))
+
+
+def _is_of_platform(variable: str) -> bool:
+    """True for `ROSTERD_PORT=tcp://10.0.0.1:80` and its like, by name and value both.
+
+    A name with two underscores in a row is a key of ours, whatever its value.
+    """
+    if not variable.startswith(ENV_PREFIX) or "__" in variable:
+        return False
+    value = os.environ[variable]
+    return any(name.fullmatch(variable) and content.fullmatch(value) for name, content in _OF_PLATFORM)
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

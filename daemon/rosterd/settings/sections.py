@@ -298,7 +298,10 @@ class ServiceSettings(_Section):
     )
     match: Mapping[str, str] = Field({"role": "backend"}, description="Tags that a member must have to serve here")
     hosts: tuple[HostName, ...] = Field(
-        (), description="Host names that lead to an HTTP service; the first of those has the rest"
+        (),
+        description="Host names that lead to an HTTP service; the first of those has the rest. `*.example.org` is "
+        "every name that ends so; a name that is written out goes before wildcards, a longer wildcard before a "
+        "shorter one",
     )
     balance: Literal["roundrobin", "leastconn", "first", "random"] = Field(
         "roundrobin", description="The algorithm; only those that take servers at run time"

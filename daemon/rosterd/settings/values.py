@@ -135,8 +135,25 @@ def _loopback(value: str) -> str:
 LoopbackBind = Annotated[Word, AfterValidator(_loopback)]
 """`address:port` on loopback."""
 
-HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$")]
-"""A host name as a client sends it, without a port."""
+WILDCARD = "*."
+"""How a host name begins that stands for all names with its end."""
+
+
+def _host_name(value: str) -> str:
+    name = value.removeprefix(WILDCARD)
+    if value == "*":
+        raise ValueError("'*' is every host: leave hosts out, and make the service the first one")
+    if "*" in name:
+        raise ValueError(f"'{value}': a wildcard is a first label alone, such as *.example.org")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", name):
+        raise ValueError(
+            f"'{value}' is not a host name as clients send it, without a port, such as www.example.org or *.example.org"
+        )
+    return value
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+"""A host name as a client sends it, without a port; or a wildcard, `*.` and the end of such names."""
 
 
 _BIND = re.compile(

@@ -14,6 +14,8 @@ from rosterd.model import (
     AddServer,
     AdminState,
     CutSessions,
+    DisableAgent,
+    EnableAgent,
     EnableChecks,
     RemoveServer,
     Server,
@@ -21,7 +23,7 @@ from rosterd.model import (
     SetState,
     SetWeight,
 )
-from rosterd.proxy.actions import MOST_WORDS, Busy, Done, Refused, Result, batch, lines_of, result_of, split_replies
+from rosterd.proxy.actions import MAX_WORDS, Busy, Done, Refused, Result, batch, lines_of, result_of, split_replies
 
 WEB = Server("web-1", 7, ip_address("10.0.0.1"), 80, 100, AdminState.READY)
 RECORDED = (
@@ -50,9 +52,10 @@ RECORDED = (
                 "add server nodes/v6 [::1]:80 id 8 weight 1 agent-check",
                 "set server nodes/v6 weight 0",
                 "enable server nodes/v6",
-                "enable agent nodes/v6",
             ),
         ),
+        (EnableAgent("nodes", "web-1"), ("enable agent nodes/web-1", "set server nodes/web-1 agent up")),
+        (DisableAgent("nodes", "web-1"), ("disable agent nodes/web-1",)),
         (EnableChecks("nodes", "web-1"), ("enable health nodes/web-1",)),
         (SetWeight("nodes", "web-1", 0), ("set server nodes/web-1 weight 0",)),
         (
@@ -134,6 +137,6 @@ def test_no_word_becomes_another_command(options: list[str], name: str) -> None:
         return
     assert batch(lines).split("\n") == ["prompt", *lines, "quit"]
     for line in lines:
-        assert len(line.split(" ")) <= MOST_WORDS
+        assert len(line.split(" ")) <= MAX_WORDS
         assert not set(line) & set(";\n\r\\\"'#<\0\t")
         assert line.isascii()

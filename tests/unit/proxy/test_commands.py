@@ -34,6 +34,8 @@ COLUMNS = (
     "srv_port",
     "srv_check_result",
     "srv_check_state",
+    "srv_iweight",
+    "srv_agent_state",
 )
 
 
@@ -135,6 +137,44 @@ class TestServersState:
         """Maintenance outweighs drain; `disabled in the file` (4) and `name set by hand` (64) keep nothing out."""
         backends = parse_servers_state(state_table({"srv_admin_state": str(bits)}))
         assert backends["0"]["0"].state is state
+
+    @pytest.mark.parametrize(
+        ("agent_state", "bits", "state", "out_by_agent", "weight"),
+        [
+            pytest.param(0, 0x08, AdminState.DRAIN, AdminState.READY, 50, id="no agent, drain by hand"),
+            pytest.param(0x16, 0x00, AdminState.READY, AdminState.READY, 100, id="agent on"),
+            pytest.param(0x17, 0x08, AdminState.READY, AdminState.DRAIN, 100, id="drain by the agent, asked just now"),
+            pytest.param(0x16, 0x01, AdminState.READY, AdminState.MAINT, 100, id="maintenance by the agent"),
+            pytest.param(0x16, 0x05, AdminState.MAINT, AdminState.READY, 100, id="disabled in the file"),
+            pytest.param(0x16, 0x04, AdminState.MAINT, AdminState.READY, 100, id="disabled in the file, agent says up"),
+            pytest.param(0x16, 0x02, AdminState.MAINT, AdminState.READY, 100, id="maintenance of the tracked server"),
+            pytest.param(0x12, 0x08, AdminState.DRAIN, AdminState.READY, 50, id="agent off, drain by hand"),
+            pytest.param(0x12, 0x00, AdminState.READY, AdminState.READY, 50, id="agent off"),
+        ],
+    )
+    def test_weight_and_state_are_of_the_line_while_the_agent_is_on(
+        self, agent_state: int, bits: int, state: AdminState, out_by_agent: AdminState, weight: int
+    ) -> None:
+        """What the agent makes of them is the agent's business; a server that it takes out is not up."""
+        row = {"srv_agent_state": str(agent_state), "srv_admin_state": str(bits), "srv_uweight": "50"}
+        server = parse_servers_state(state_table({**row, "srv_iweight": "100", "srv_op_state": "2"}))["0"]["0"]
+        assert (server.state, server.out_by_agent, server.weight) == (state, out_by_agent, weight)
+        assert server.up is (out_by_agent is AdminState.READY)
+        assert server.initial_weight == (100 if agent_state else 0)
+
+    @pytest.mark.parametrize(
+        ("result", "check_state", "is_checked"),
+        [(0, 6, False), (0, 7, False), (2, 7, False), (2, 6, True), (3, 6, True), (3, 7, True)],
+    )
+    def test_a_check_that_fails_counts_once_it_has_ended(
+        self,
+        result: int,
+        check_state: int,
+        is_checked: bool,  # noqa: FBT001  a table's column
+    ) -> None:
+        """HAProxy 3.2 shows the result a moment before the server is down."""
+        row = {"srv_check_result": str(result), "srv_check_state": str(check_state), "srv_op_state": "2"}
+        assert parse_servers_state(state_table(row))["0"]["0"].checked is is_checked
 
     @pytest.mark.parametrize(("op_state", "up"), [(0, False), (1, True), (2, True), (3, False)])
     def test_operational_states_that_take_traffic(self, op_state: int, up: bool) -> None:  # noqa: FBT001  a table's column

@@ -21,7 +21,7 @@ RECORDED = (
 OBSERVATION = (
     "Version: 2.6.12-1\nPid: 7\ndescription: rosterd:digest\n\n"
     "1\n# be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_port srv_check_result "
-    "srv_check_state\nnodes 1 web-1 10.0.0.1 2 0 100 80 3 6\n\n"
+    "srv_check_state srv_iweight srv_agent_state\nnodes 1 web-1 10.0.0.1 2 0 100 80 3 6 100 0\n\n"
 )
 
 
@@ -138,6 +138,6 @@ class TestChecked:
     )
     def test_state_and_result(self, state: int, result: int, checked: bool) -> None:  # noqa: FBT001  a table's column
         """Bits of srv_check_state and numbers of srv_check_result, as HAProxy's management guide lists them."""
-        text = OBSERVATION.partition("\n\n")[2].replace(" 3 6\n", f" {result} {state}\n")
+        text = OBSERVATION.partition("\n\n")[2].replace(" 3 6 100 0\n", f" {result} {state} 100 0\n")
         found = parse_servers_state(text)["nodes"]["web-1"]
         assert (found.checked, found.checking) == (checked, state == 7)
