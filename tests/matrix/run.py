@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 SUITE_S: Final = 1200.0
 _END_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 0.1
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
 _DEMO: Final = (sys.executable, "-m", "compose", "demo", "--cluster", "matrix")
 
@@ -88,7 +90,13 @@ async def _run(command: Sequence[str], environ: Mapping[str, str], log: Path) ->
     """Run a program with its output in a file; why it was ended, empty where it ended by itself."""
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=TREE, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            *command,
+            cwd=TREE,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         async with asyncio.timeout(SUITE_S):
@@ -101,15 +109,21 @@ async def _run(command: Sequence[str], environ: Mapping[str, str], log: Path) ->
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a program that still runs: in order, so that it ends what it has started, and then at once."""
-    if process.returncode is None:
-        process.terminate()
-        try:
-            async with asyncio.timeout(_END_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+    """End a program that still runs, and what it has left behind in its session.
+
+    First by an interrupt to all of them: the processes of pytest run the ends of their fixtures then, as the demo stops
+    its nodes. SIGTERM would end pytest at once, and leave what its tests have started.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGINT)
+            give_up_at = time.monotonic() + _END_S
+            # Until the whole group has gone: pytest itself ends before its workers have ended their fixtures.
+            while time.monotonic() < give_up_at:
+                os.killpg(process.pid, 0)
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def count_of_junit(text: str) -> Count:
