@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rosterd.proxy.server_state import NO_HEALTH
 from rosterd.render import compile_template, render
 from rosterd.settings import ProxySettings, ServiceSettings
 from tests.certificate import Certificate
@@ -33,8 +34,12 @@ def test_haproxy_accepts_each_edit_that_the_guide_shows(chapter: str, tmp_path: 
     bundle = Certificate.make(tmp_path, "site.example", "127.0.0.1").bundle
     (tmp_path / "tls" / "site.pem").write_text(bundle, encoding="ascii")
     proxy = ProxySettings(
-        http_bind=":80,:443", template_file=tmp_path / "haproxy.cfg.j2", runtime_socket=tmp_path / "haproxy.sock"
+        http_bind=":80,:443",
+        config_file=tmp_path / "haproxy.cfg",
+        template_file=tmp_path / "haproxy.cfg.j2",
+        runtime_socket=tmp_path / "haproxy.sock",
     )
+    proxy.server_state_file.write_text(NO_HEALTH, encoding="utf-8")  # as the daemon does when it starts
     services = (ServiceSettings(name="nodes"), ServiceSettings(name="postgres", mode="tcp", bind=":5432"))
     text = render(compile_template(template_with(chapter), chapter), "s", proxy, services, ())
     (tmp_path / "haproxy.cfg").write_text(text, encoding="utf-8")
