@@ -49,6 +49,7 @@ SUITES: Final = (
             f"{_INTEGRATION}/test_template.py",
             f"{_INTEGRATION}/test_examples.py",
             f"{_INTEGRATION}/test_ported_templates.py",
+            f"{_INTEGRATION}/test_text_by_servers.py",
         ),
         "the shipped template and the examples under load",
     ),
