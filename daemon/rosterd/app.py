@@ -161,15 +161,22 @@ def _controller(settings: Settings, edits: Edits, file: ConfigFile, notifier: No
 
 
 def _drafts(settings: Settings, sources: Sources) -> Drafts:
-    """Start with the template as it is; beside a broken one with the last good one, if there is any."""
+    """Start with the template as it is; beside a broken one with the last good one, if there is any.
+
+    Without a good one, a template that can be rendered is used although it breaks rules: there is nothing better. The
+    first reading of the files says what is wrong with it.
+    """
     kept = sources.good_template()
     good = None if kept is None else _blueprint_or_none(settings, kept)
     try:
-        return Drafts(Blueprint.of(settings, sources.template()), good)
+        blueprint = Blueprint.of(settings, sources.template())
+        if good is not None:
+            blueprint.check_rules()
     except TemplateError:
         if good is None:
             raise
         return Drafts(good, None)
+    return Drafts(blueprint, good)
 
 
 def _blueprint_or_none(settings: Settings, template: Template) -> Blueprint | None:

@@ -15,10 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rosterd.config_text import frame_digest, read_contents
+from rosterd.errors import TemplateError
 from rosterd.model import Address, Backend, Desired
 from rosterd.policy import Own, TemplateServers
 from rosterd.render import SAMPLES, Template, render, structure_digest
 from rosterd.settings import Endpoint, Settings
+from rosterd.template_rules import broken_rules
 
 JOINT = "-"
 """Between the two digests of a structure: the blueprint's, and that of the text's frame."""
@@ -42,13 +44,21 @@ class Blueprint:
     structure: str = field(compare=False)
     binds: frozenset[Endpoint] = field(compare=False)
     template_servers: TemplateServers = field(compare=False)
+    broken_rules: tuple[str, ...] = field(compare=False)
+    """What in the template cannot work, a sentence each; see `template_rules`."""
 
     @classmethod
     def of(cls, settings: Settings, template: Template) -> Blueprint:
         """Combine them; TemplateError when the template cannot be rendered with these settings."""
         structure = structure_digest(template, settings.proxy, settings.services)
         found = _template_servers(settings, template)
-        return cls(settings, template, structure, frozenset(settings.binds()), found)
+        broken = broken_rules(template, structure, settings.proxy, settings.services)
+        return cls(settings, template, structure, frozenset(settings.binds()), found, broken)
+
+    def check_rules(self) -> None:
+        """TemplateError with a sentence for each rule that the template breaks."""
+        if self.broken_rules:
+            raise TemplateError("\n".join(self.broken_rules))
 
     def desired(self, backends: tuple[Backend, ...]) -> Desired:
         """The text with these servers, read back; TemplateError when the template fails with them.

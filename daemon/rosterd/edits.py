@@ -82,6 +82,7 @@ class Edits:
         newest = self.drafts.newest
         try:
             blueprint = Blueprint.of(self._in_effect(newest.settings, settings), text.compiled())
+            blueprint.check_rules()
         except (SettingsError, TemplateError) as error:
             self._refuse(str(error))
             return False
@@ -143,7 +144,9 @@ class Edits:
                 "edit.rejected",
                 error=error,
                 reasons=[],  # it did not come so far that HAProxy would have been reloaded for it
-                effect="the last good settings and template stay in force",
+                effect="the last good settings and template stay in force"
+                if self.drafts.good is not None
+                else "there are no last good settings and template: these are used as far as they go",
             )
         self.drafts.refuse(error)
 

@@ -61,6 +61,7 @@ _NOW = 0.0
 def check(settings_file: Path | None) -> int:
     """Read settings and template, and have `haproxy -c` check what is rendered from them, without and with servers."""
     loaded, blueprint = _read(settings_file)
+    blueprint.check_rules()
     texts = [_text(blueprint, _everywhere(loaded, servers)) for servers in ((), SAMPLES)]
     warnings = [*judge(loaded.proxy, texts, blueprint.template.source)]
     if not reads_server_state(_text(blueprint, ()), str(loaded.proxy.server_state_file)):

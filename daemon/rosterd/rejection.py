@@ -17,8 +17,8 @@ MOST_LINES = 5
 LONGEST_LINE = 200
 """Characters of a quoted line."""
 
-_MADE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
-"""What the template engine puts something else in the place of."""
+_MADE = re.compile(r"\{%[-+]?\s*(?:if|for)\b.*\{%[-+]?\s*end(?:if|for)\b.*?%\}|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
+"""What the template engine puts something else in the place of; of a condition or loop in one line, all of it."""
 
 _JOINED = ("{%-", "{{-")
 """How a line of the template begins that continues the line above it."""

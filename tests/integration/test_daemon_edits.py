@@ -274,6 +274,31 @@ def test_plan_and_check_tell_of_an_edit_beforehand(balancer: Balancer) -> None:
     assert planned.stdout.startswith("reload\n  structure: template or settings: ")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (" id {{ server.id }}", "", "a server line has no `id`: write `id {{ server.id }}`"),
+        ("    server {{ server.name }} ", "    server web{{ loop.index }} ", "has the name of none"),
+        ("\nbackend {{ service.name }}\n", "\nbackend other\n", "service nodes has no section"),
+    ],
+    ids=["id", "name", "section"],
+)
+def test_template_that_can_never_work_is_rejected_by_check_and_daemon_alike(
+    balancer: Balancer, old: str, new: str, words: str
+) -> None:
+    """HAProxy would accept it, and be reloaded for ever: it would never run what is compared."""
+    source, before = balancer.template.read_text(), untouched(balancer)
+    assert old in source
+    mark = balancer.daemon.mark()
+    replace(balancer.template, source.replace(old, new))
+    error = rejected(balancer, mark)["error"]
+    assert words in error
+    refused = balancer.daemon.command("check")
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert [line.removeprefix("rosterd: ") for line in refused.stderr.splitlines()] == error.splitlines()
+    throughout(lambda: untouched(balancer) == before, 0.7, "the file and the worker")
+
+
 # --- what an edit must not break --------------------------------------------------------------------------------
 
 

@@ -149,3 +149,24 @@ def which(program: str) -> Path:
     found = shutil.which(program)
     assert found is not None
     return Path(found)
+
+
+def test_template_that_breaks_rules_is_used_at_a_first_start_and_named(tmp_path: Path) -> None:
+    """There is nothing better: HAProxy gets the servers, and the log and the status say what is wrong."""
+    with Balancer(tmp_path, {"reload": {"least_interval_s": 0.1}}) as balancer:
+        source = balancer.template.read_text()
+        replace(balancer.template, source.replace(" id {{ server.id }}", ""))
+        balancer.agent.start()
+        mark = balancer.daemon.mark()
+        balancer.daemon.start()
+        line = balancer.daemon.wait_event("edit.rejected", mark)
+        assert "a server line has no `id`: write `id {{ server.id }}`" in line["error"]
+        assert line["effect"].startswith("there are no last good settings and template")
+        balancer.until(balancer.haproxy.config.exists, "the configuration file")
+        balancer.haproxy.start()
+        web = balancer.add_web()
+        balancer.until(lambda: balancer.answering(4) == {web.address}, "answers of the web node")
+        assert balancer.daemon.status()["blueprint"]["error"] == line["error"]
+        replace(balancer.template, source)
+        balancer.daemon.wait_event("edit.accepted", mark)
+        balancer.wait_content()

@@ -85,6 +85,7 @@ PURE_CORE = frozenset(
         "rosterd.settings.sections",
         "rosterd.settings.values",
         "rosterd.settling",
+        "rosterd.template_rules",
         "rosterd.trace",
         "rosterd.words",
     }
