@@ -24,6 +24,10 @@ from rosterd.sources import Sources, TemplateText, looks_of, stat_of
 
 log = structlog.get_logger(__name__)
 
+KEPT = "the last good settings and template stay in force"
+USED = "they are used as far as they go: there are no last good ones"
+"""What the daemon does about settings and template with a mistake."""
+
 
 class Edits:
     """Reads the files once they are whole, and keeps the drafts up to date."""
@@ -82,9 +86,11 @@ class Edits:
         newest = self.drafts.newest
         try:
             blueprint = Blueprint.of(self._in_effect(newest.settings, settings), text.compiled())
-            blueprint.check_rules()
         except (SettingsError, TemplateError) as error:
-            self._refuse(str(error))
+            self._refuse(str(error), KEPT)
+            return False
+        if blueprint.broken_rules:
+            self._refuse("\n".join(blueprint.broken_rules), USED if blueprint == newest else KEPT)
             return False
         if blueprint in (newest, self.drafts.rejected):
             self.drafts.confirm(blueprint)
@@ -138,15 +144,13 @@ class Edits:
             )
         self.drafts.propose(blueprint)
 
-    def _refuse(self, error: str) -> None:
+    def _refuse(self, error: str, effect: str) -> None:
         if self.drafts.error != error:
             log.error(
                 "edit.rejected",
                 error=error,
                 reasons=[],  # it did not come so far that HAProxy would have been reloaded for it
-                effect="the last good settings and template stay in force"
-                if self.drafts.good is not None
-                else "there are no last good settings and template: these are used as far as they go",
+                effect=effect,
             )
         self.drafts.refuse(error)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.balancer import ADMIN_PORT, Balancer, throughout
+from tests.balancer import ADMIN_PORT, Balancer, replace, throughout
 from tests.haproxy_process import BINARY
 
 
@@ -56,7 +56,7 @@ def test_no_template(balancer: Balancer) -> None:
     balancer.template.unlink()
     (line,) = refusal(balancer, 4)
     assert line.startswith(f"{balancer.template}: cannot be read")
-    assert line.endswith("No such file or directory")
+    assert line.endswith("No such file or directory; it is named by proxy.template_file")
 
 
 def test_a_broken_template(balancer: Balancer) -> None:
@@ -161,7 +161,7 @@ def test_template_that_breaks_rules_is_used_at_a_first_start_and_named(tmp_path:
         balancer.daemon.start()
         line = balancer.daemon.wait_event("edit.rejected", mark)
         assert "a server line has no `id`: write `id {{ server.id }}`" in line["error"]
-        assert line["effect"].startswith("there are no last good settings and template")
+        assert line["effect"] == "they are used as far as they go: there are no last good ones"
         balancer.until(balancer.haproxy.config.exists, "the configuration file")
         balancer.haproxy.start()
         web = balancer.add_web()
