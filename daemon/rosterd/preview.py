@@ -91,7 +91,9 @@ def plan(settings_file: Path | None, members_file: str | None, show: Callable[[D
     The plan is made by `next_plan`, as the daemon's own: only where its values come from is different.
     """
     loaded, blueprint = _read(settings_file)
+    blueprint.check_rules()
     table, view, status = _members(blueprint, members_file)
+    _warn_of_removed_services(loaded, status)
     socket = HAProxySocket(loaded.proxy.runtime_socket, loaded.proxy.answer_timeout_s)
     running = asyncio.run(observe(socket, OBSERVE_WITH_SESSIONS))
     if not view.served:
@@ -108,6 +110,15 @@ def plan(settings_file: Path | None, members_file: str | None, show: Callable[[D
     diff = unified_diff(situation.text.text.splitlines(), desired.text.splitlines(), "running", "new", lineterm="")
     show(dry_run_answer(planned, refused, diff if is_known and isinstance(planned.plan, Reload) else ()))
     return 0 if isinstance(planned.plan, Nothing) else 1
+
+
+def _warn_of_removed_services(loaded: Settings, status: Mapping[str, Any]) -> None:
+    """Name the services that the daemon serves and the edited settings take away."""
+    kept = {service.name for service in loaded.services}
+    for service in status.get("services", []):
+        if service["name"] not in kept:
+            servers = len(service["servers"])
+            typer.echo(f"rosterd: warning: service {service['name']} is taken away, servers: {servers}", err=True)
 
 
 def _situation(blueprint: Blueprint, desired: Desired, running: Running, status: Mapping[str, Any]) -> Situation:

@@ -161,6 +161,11 @@ def test_edit_that_takes_a_service_away_is_a_warning(shops: Shops) -> None:
     """It is in force all the same: the operator may mean it."""
     first, _, _ = shops.settings.read_text().partition(SHOP_TABLE)
     mark = shops.daemon.mark()
+    tried = shops.settings.with_name("tried.toml")
+    tried.write_text(first)
+    command = [*shops.daemon.program, "plan", "--settings", str(tried)]
+    planned = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (planned.returncode, planned.stderr) == (1, "rosterd: warning: service shop is taken away, servers: 1\n")
     replace(shops.settings, first)
     line = shops.daemon.wait_event("config.service_removed", mark)
     assert (line["level"], line["services"]) == ("warning", ["shop"])
