@@ -1,4 +1,4 @@
-"""watchdog: the only thread that we own.
+"""watchdog, in a thread of its own.
 
 It watches the directories of the files, since editors and `os.replace` put a new inode in place of a file, and says
 what happened to which file. Nothing is read here: `settling` decides when an edit is whole, and the loop reads it.
