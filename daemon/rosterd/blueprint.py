@@ -78,6 +78,15 @@ class Blueprint:
         return Own(addresses, self.binds)
 
 
+def template_servers_in(*blueprints: Blueprint) -> dict[str, dict[str, int | None]]:
+    """The servers that are the template's own by at least one of these blueprints."""
+    found: dict[str, dict[str, int | None]] = {}
+    for blueprint in blueprints:
+        for service, servers in blueprint.template_servers.items():
+            found.setdefault(service, {}).update(servers)
+    return found
+
+
 def _template_servers(settings: Settings, template: Template) -> TemplateServers:
     """The servers that stand in the text without a member, or beside samples: none of these is a member's."""
     found: dict[str, dict[str, int | None]] = {service.name: {} for service in settings.services}

@@ -82,7 +82,7 @@ def frame_digest(contents: Contents) -> str:
 def frame_changes(old: Contents, new: Contents) -> tuple[LineChange, ...]:
     """The lines that one frame has and the other has not, in their order: those that are gone, then those that came.
 
-    A line that has only moved is told as gone and come.
+    A line that has only moved is reported as removed and added.
     """
     if old.frame == new.frame:
         return ()
@@ -126,10 +126,13 @@ def _id_of(words: Sequence[str]) -> int | None:
 
 def _expanded(words: Sequence[str]) -> Iterator[str]:
     """The names of the servers that a `server-template` line makes: `server-template web 1-3 …` makes web1 to web3."""
-    found = _NUMBERS.fullmatch(words[2])
-    if found is not None:
-        first, last = int(found[1] or 1), int(found[2])
-        yield from (f"{words[1]}{number}" for number in range(first, min(last + 1, first + MAX_TEMPLATE_SERVERS)))
+    return (f"{words[1]}{number}" for number in template_numbers(words[2])[:MAX_TEMPLATE_SERVERS])
+
+
+def template_numbers(text: str) -> range:
+    """The numbers of a `server-template`: `N` is 1 to N, `LOW-HIGH` those two and what lies between."""
+    found = _NUMBERS.fullmatch(text)
+    return range(int(found[1] or 1), int(found[2]) + 1) if found else range(0)
 
 
 class _Defaults:

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import structlog
 
-from rosterd.blueprint import Blueprint, Drafts
+from rosterd.blueprint import Blueprint, Drafts, template_servers_in
 from rosterd.errors import TemplateError
 from rosterd.generation import Generation, of_desired
 from rosterd.journal import tell_decision
-from rosterd.model import AdminState, Running
+from rosterd.model import AdminState, Running, ServerKey
 from rosterd.observed import Observed
 from rosterd.outcome import Outcome
 from rosterd.policy import Decision, Lines, TemplateServers, View, inherited_lines
@@ -46,9 +46,7 @@ class Decider:
         self._drafts = drafts
         self._stand_in: Outcome | None = None
         self._guard_overridden = False
-        self._observed.template_servers = frozenset(
-            (service, name) for service, names in self._all_template_servers().items() for name in names
-        )
+        self._observed.template_servers = frozenset(self._template_server_keys())
 
     @property
     def served_names(self) -> frozenset[str]:
@@ -129,16 +127,15 @@ class Decider:
 
     def _all_template_servers(self) -> TemplateServers:
         """The servers that are the template's own, by the draft or by what is in force."""
-        found: dict[str, dict[str, int | None]] = {}
-        for blueprint in (self._drafts.newest, self._drafts.good_or_only):
-            for service, servers in blueprint.template_servers.items():
-                found.setdefault(service, {}).update(servers)
-        return found
+        return template_servers_in(self._drafts.newest, self._drafts.good_or_only)
+
+    def _template_server_keys(self) -> set[ServerKey]:
+        return {(service, name) for service, names in self._all_template_servers().items() for name in names}
 
     def _note_template_servers(self, outcome: Outcome) -> None:
-        keys = {(service, name) for service, names in self._all_template_servers().items() for name in names}
         contents = outcome.desired.contents
-        self._observed.template_servers = frozenset(keys.union(contents.template_servers if contents else ()))
+        in_text = contents.template_servers if contents else ()
+        self._observed.template_servers = frozenset(self._template_server_keys().union(in_text))
 
     def commit(self, decision: Decision) -> None:
         """Remember a decision by proven settings."""

@@ -30,15 +30,12 @@ from rosterd.model import (
     Runtime,
     ServerKey,
 )
-from rosterd.plan import Means, compare, structure_reasons, without_drains_by_hand
+from rosterd.plan import NAMES_SHOWN, Means, compare, structure_reasons, without_drains_by_hand
 from rosterd.running_text import RunningText
 from rosterd.settings import Settings
 
 CHECK_LATE_S = 0.05
 """How much later than `check_spread_s` a first check may begin before it counts as put off."""
-
-NAMES_SHOWN = 3
-"""How many servers a reason names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

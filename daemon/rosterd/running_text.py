@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from rosterd.blueprint import Blueprint
+from rosterd.blueprint import Blueprint, template_servers_in
 from rosterd.config_text import read_contents
 from rosterd.model import Action, AddServer, Contents, Desired, Options, RemoveServer, Running, ServerKey
 from rosterd.policy import TemplateServers
@@ -75,10 +75,8 @@ def text_on_disk(texts: Iterable[str | None], running: Running, template_servers
 
 def template_servers_of(desired: Desired, running: Running, *blueprints: Blueprint) -> TemplateServers:
     """All servers that are the template's own, by these blueprints or in the desired text."""
-    found: dict[str, dict[str, int | None]] = {service: {} for service in running.backends}
-    for blueprint in blueprints:
-        for service, servers in blueprint.template_servers.items():
-            found.setdefault(service, {}).update(servers)
+    nothing: dict[str, dict[str, int | None]] = {service: {} for service in running.backends}
+    found = nothing | template_servers_in(*blueprints)
     for (service, name), number in (desired.contents.template_servers if desired.contents else {}).items():
         found.setdefault(service, {})[name] = number
     return found

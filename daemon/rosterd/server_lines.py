@@ -13,11 +13,10 @@ Sources: HAProxy's configuration manual, "Server and default-server options", an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rosterd.config_text import SECTIONS, without_own
+from rosterd.config_text import SECTIONS, template_numbers, without_own
 from rosterd.proxy.actions import MAX_OPTIONS, is_word
 from rosterd.proxy.versions import DEFAULTS_SINCE, DYNAMIC_COOKIE_SINCE, is_refused_by_add_server, version_of
 
@@ -191,7 +190,7 @@ def _take_check(section: _Section, words: Sequence[str]) -> None:
         case ["server", name, endpoint, *options] if _checks(section.checks, options):
             section.checked[name] = endpoint
         case ["server-template", prefix, numbers, endpoint, *options] if _checks(section.checks, options):
-            section.checked.update((f"{prefix}{number}", endpoint) for number in _range(numbers))
+            section.checked.update((f"{prefix}{number}", endpoint) for number in template_numbers(numbers))
 
 
 def _checks(before: frozenset[str], words: Sequence[str]) -> frozenset[str]:
@@ -203,12 +202,6 @@ def _checks(before: frozenset[str], words: Sequence[str]) -> frozenset[str]:
         elif word in _NO_CHECKS:
             now -= {_NO_CHECKS[word]}
     return now
-
-
-def _range(text: str) -> range:
-    """The numbers of a `server-template`: `N` is 1 to N, `LOW-HIGH` those two and what lies between."""
-    found = re.fullmatch(r"(?:(\d{1,6})-)?(\d{1,6})", text)
-    return range(int(found[1] or 1), int(found[2]) + 1) if found else range(0)
 
 
 def _take(section: _Section, words: list[str], line: str) -> None:

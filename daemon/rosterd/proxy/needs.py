@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from rosterd.config_text import SECTIONS
 from rosterd.settings import Endpoint, bind_endpoints
 
 _UNREADABLE = frozenset("\"'\\$")
@@ -27,7 +28,7 @@ _UNIX_PREFIXES = ("unix@", "uxst@", "uxdg@")
 _ELSEWHERE = frozenset({"interface", "namespace"})
 """Options of a bind line that say which of several networks it is about: the trial has another one."""
 
-_MOST_DIGITS = 12
+_MAX_DIGITS = 12
 
 Transport: TypeAlias = Literal["tcp", "udp"]
 
@@ -104,15 +105,6 @@ def _last_value(lines: list[list[str]], before: list[str]) -> str:
     return found[-1] if found else ""
 
 
-_SECTIONS = frozenset(
-    {
-        *("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers"),
-        *("program", "http-errors", "ring", "cache", "log-forward", "log-profile", "fcgi-app", "crt-store"),
-        *("traces", "acme", "healthcheck"),
-    }
-)
-
-
 def _plain_lines(text: str) -> Iterator[tuple[Line, str, list[str]]]:
     """Yield each line of two words or more that HAProxy certainly reads as it stands, with its section."""
     section, depth = "", 0
@@ -122,7 +114,7 @@ def _plain_lines(text: str) -> Iterator[tuple[Line, str, list[str]]]:
             continue
         if words[0] in (".if", ".endif"):
             depth += 1 if words[0] == ".if" else -1
-        elif words[0] in _SECTIONS:
+        elif words[0] in SECTIONS:
             section = words[0]
         elif depth == 0 and len(words) > 1 and not _UNREADABLE & set(line):
             yield (number, " ".join(words)), section, words
@@ -149,7 +141,7 @@ def _take_global(needs: Needs, line: Line, words: list[str]) -> None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS
+    return text.isascii() and text.isdecimal() and len(text) < _MAX_DIGITS
 
 
 def _take_addresses(
