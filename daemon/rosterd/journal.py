@@ -135,8 +135,8 @@ class Journal:
             members=list(trace.members),
             reasons=[reason.detail for reason in plan.reasons[:SHOWN]],
             reasons_total=len(plan.reasons),
-            lines_added=lines_of_text(plan.lines, added=True),
-            lines_removed=lines_of_text(plan.lines, added=False),
+            lines_added=_lines_of_text(plan.lines, added=True),
+            lines_removed=_lines_of_text(plan.lines, added=False),
             lines_total=len(plan.lines),
             pid=applied.proof.worker_pid,
             old_workers=applied.proof.old_workers,
@@ -159,15 +159,15 @@ def tell_left(before: Planned, after: Planned) -> None:
         log.warning(
             "text.not_applied",
             reasons=[reason.detail for reason in after.left[:SHOWN]],
-            lines_added=lines_of_text(after.lines, added=True),
-            lines_removed=lines_of_text(after.lines, added=False),
+            lines_added=_lines_of_text(after.lines, added=True),
+            lines_removed=_lines_of_text(after.lines, added=False),
             effect="HAProxy runs without it until the next reload, edit or change of servers",
         )
     else:
         log.info("text.applied", reasons=[reason.detail for reason in before.left[:SHOWN]])
 
 
-def lines_of_text(lines: Sequence[LineChange], *, added: bool) -> list[str]:
+def _lines_of_text(lines: Sequence[LineChange], *, added: bool) -> list[str]:
     """The lines that came, or those that are gone, each with its section, as far as a log line has room."""
     return [
         line.line if line.section == line.line else f"{line.section}: {line.line}"  # a heading is its own section

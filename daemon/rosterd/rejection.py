@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-MOST_LINES = 5
+MAX_LINES = 5
 """Lines that an explanation quotes."""
 
-LONGEST_LINE = 200
+MAX_LINE = 200
 """Characters of a quoted line."""
 
 _MADE = re.compile(r"\{%[-+]?\s*(?:if|for)\b.*\{%[-+]?\s*end(?:if|for)\b.*?%\}|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
@@ -23,7 +23,7 @@ _MADE = re.compile(r"\{%[-+]?\s*(?:if|for)\b.*\{%[-+]?\s*end(?:if|for)\b.*?%\}|\
 _JOINED = ("{%-", "{{-")
 """How a line of the template begins that continues the line above it."""
 
-_LEAST_LITERAL = 4
+_MIN_LITERAL = 4
 """Characters that a template's line has to share with the text, or it would match too much."""
 
 
@@ -32,11 +32,11 @@ def explain(message: str, path: str, text: str, template: str) -> str:
     numbers = dict.fromkeys(int(found) for found in re.findall(rf"\[{re.escape(path)}:(\d{{1,9}})\]", message))
     lines = text.split("\n")
     quotes = []
-    for number in list(numbers)[:MOST_LINES]:
+    for number in list(numbers)[:MAX_LINES]:
         if 0 < number <= len(lines) and (line := " ".join(lines[number - 1].split())):
             origin = template_line(lines[number - 1], template)
             source = f", from line {origin} of the template" if origin else ""
-            quotes.append(f"line {number} is: {line[:LONGEST_LINE]}{source}")
+            quotes.append(f"line {number} is: {line[:MAX_LINE]}{source}")
     return "\n".join((message, *quotes))
 
 
@@ -60,7 +60,7 @@ def _patterns(sources: list[str]) -> Iterator[tuple[int, re.Pattern[str]]]:
         if (
             source.lstrip().startswith(_JOINED)
             or len(literals) < 2
-            or sum(len(part.strip()) for part in literals) < _LEAST_LITERAL
+            or sum(len(part.strip()) for part in literals) < _MIN_LITERAL
         ):
             continue
         continues = ".*" if following.lstrip().startswith(_JOINED) else ""

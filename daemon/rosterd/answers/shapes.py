@@ -125,7 +125,7 @@ class Refused(TypedDict):
     """What the running worker did not take on its runtime socket."""
 
     commands: list[str]
-    """What it was told."""
+    """The commands, a line each."""
     error: str
     """What it answered."""
 

@@ -5,8 +5,8 @@ Text that came from the network is raw `bytes` in `MemberRecord` and nowhere els
 Times are seconds of one monotonic clock, as `float`; durations are seconds too.
 
 The parts, along the flow: `member` (what Serf says), `server` (what should be served), `running` (what HAProxy runs),
-`text` (what the configuration says
-besides), `desired` (all that HAProxy should serve), `plan` (what is to be done). Everybody imports the names from here.
+`text` (what the configuration says besides), `desired` (all that HAProxy should serve), `plan` (what is to be done).
+All modules import the names from here.
 """
 
 from rosterd.model.desired import Desired

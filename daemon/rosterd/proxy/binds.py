@@ -102,7 +102,7 @@ def _bind_error(listener: Listener, endpoint: Endpoint) -> int:
             if kind == socket.SOCK_STREAM:
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # Unless the line says so, who has the port for IPv4 is no obstacle.
+                # Unless the line says so, a listener on the port for IPv4 is no obstacle.
                 trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not listener.takes_ipv4))
             if listener.is_transparent:
                 _let_bind_anywhere(trial)

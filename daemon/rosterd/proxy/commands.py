@@ -264,7 +264,7 @@ def _agent(bits: int) -> AgentCheck:
 def _states(bits: int, agent: AgentCheck) -> tuple[AdminState, AdminState]:
     """Return the state of a server, and the state into which its agent put it.
 
-    No bit tells the two apart. While the agent is on, it undoes a state set by command as soon as it names another
+    No bit distinguishes the two. While the agent is on, it undoes a state set by command as soon as it names another
     one, so what it can set counts as set by it.
     """
     if agent is not AgentCheck.ON:

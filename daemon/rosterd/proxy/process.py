@@ -27,7 +27,7 @@ _STOPPED = "T"
 
 @dataclass(frozen=True, slots=True)
 class MasterProcess:
-    """One process: its number here, and the moment of its start, which tells it from a later one of the same number."""
+    """One process: its number here, and the moment of its start, which no later process of the same number has."""
 
     pid: int
     started: str
@@ -61,7 +61,7 @@ def listening_process(path: Path) -> MasterProcess | None:
 def continue_stopped(pids: Iterable[int]) -> tuple[int, ...]:
     """Let stopped processes go on, so that they receive the signal that waits for them; return those it was sent to.
 
-    A stopped worker that was told to end keeps its listeners, and clients that it accepts wait without an answer.
+    A stopped worker that was asked to end keeps its listeners, and clients that it accepts wait without an answer.
     """
     continued = []
     for pid in pids:
@@ -107,7 +107,7 @@ class Surroundings:
     uid: int | None
     gid: int | None
     capabilities: int | None
-    most_open_files: int | None
+    max_open_files: int | None
     is_in_other_network: bool
 
     def path(self, text: str) -> Path | None:
@@ -139,7 +139,7 @@ def surroundings_of(process: MasterProcess) -> Surroundings:
         uid=_first_number(status.get("Uid", "")),
         gid=_first_number(status.get("Gid", "")),
         capabilities=int(status["CapEff"], 16) if "CapEff" in status else None,
-        most_open_files=_most_open_files(home),
+        max_open_files=_max_open_files(home),
         is_in_other_network=_target(home / "ns" / "net") not in ("", _target(_PROC / "self" / "ns" / "net")),
     )
 
@@ -164,7 +164,7 @@ def _first_number(text: str) -> int | None:
     return int(first[0]) if first and first[0].isdecimal() else None
 
 
-def _most_open_files(home: Path) -> int | None:
+def _max_open_files(home: Path) -> int | None:
     """The hard limit; None where the kernel does not show it, or sets none."""
     try:
         lines = (home / "limits").read_text(encoding="utf-8").splitlines()

@@ -109,7 +109,7 @@ def _number_of(keyword: str, value: str) -> int | None:
 
 
 def _open_file_problems(needs: Needs, seen_by: Surroundings) -> Iterator[tuple[Line, str]]:
-    limit = seen_by.most_open_files
+    limit = seen_by.max_open_files
     if limit is None or not needs.is_strict or not seen_by.lacks(Capability.SYS_RESOURCE):
         return
     remedy = "lower the number, or raise the limit of its service (LimitNOFILE=, ulimit -Hn)"

@@ -16,7 +16,7 @@ from pathlib import Path
 from rosterd.proxy.commands import parse_messages
 from rosterd.proxy.process import MasterProcess
 
-_MOST_BYTES = 65536
+_MAX_BYTES = 65536
 _PATIENCE_S = 0.3
 _POLL_S = 0.03
 
@@ -44,8 +44,8 @@ class StderrTail:
             with path.open("rb") as file:
                 size = file.seek(0, 2)
                 begin = self.offset if self.offset <= size else 0
-                file.seek(max(begin, size - _MOST_BYTES))
-                return file.read(_MOST_BYTES).decode("utf-8", "replace")
+                file.seek(max(begin, size - _MAX_BYTES))
+                return file.read(_MAX_BYTES).decode("utf-8", "replace")
         except OSError:
             return ""
 

@@ -25,7 +25,7 @@ NOTHING_KNOWN = Surroundings(
     uid=None,
     gid=None,
     capabilities=None,
-    most_open_files=None,
+    max_open_files=None,
     is_in_other_network=False,
 )
 WITHOUT_RIGHTS = replace(NOTHING_KNOWN, uid=65534, gid=65534, capabilities=0)
@@ -127,14 +127,14 @@ def test_low_port_takes_a_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_open_files_are_counted_against_the_limit() -> None:
     """Two for each connection, at the least; HAProxy refuses to start unless the text says otherwise."""
-    seen = replace(WITHOUT_RIGHTS, most_open_files=20_000)
+    seen = replace(WITHOUT_RIGHTS, max_open_files=20_000)
     with pytest.raises(ConfigRefused, match=r":2\].*100000 open files or more, and HAProxy may open 20000"):
         try_global("maxconn 50000", seen)
     with pytest.raises(ConfigRefused, match="30000 open files"):
         try_global("ulimit-n 30000", seen)
     try_global("maxconn 9000", seen)
     try_global("maxconn 50000\n    no strict-limits", seen)
-    try_global("maxconn 50000", replace(ROOT, most_open_files=20_000))
+    try_global("maxconn 50000", replace(ROOT, max_open_files=20_000))
 
 
 def test_program_that_is_missing_is_refused(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_own_surroundings_are_seen() -> None:
 def test_process_that_is_gone_shows_nothing() -> None:
     """And nothing is refused for it."""
     seen = surroundings_of(MasterProcess(2**22 + 1, started=""))
-    assert replace(seen, most_open_files=None) == NOTHING_KNOWN
+    assert replace(seen, max_open_files=None) == NOTHING_KNOWN
     assert socket.gethostname()
 
 
