@@ -111,6 +111,10 @@ class HAProxyFake:
             whole = self._answer(question.replace(f"@!{self._worker_pid} ", ""))
         elif question.startswith("prompt"):
             whole = self._conversation(question)
+        elif question == "":  # a client that only looks which process listens
+            whole = ""
+        elif question in ("show info", "show servers state"):
+            whole = f"{self._shown(question)}\n"
         else:
             whole = {
                 "show info;show servers state": self._observation,
