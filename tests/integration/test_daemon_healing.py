@@ -338,7 +338,8 @@ def test_a_daemon_that_dies_while_haproxy_gets_a_new_socket(tmp_path: Path) -> N
     policy = {"hold_s": 300.0, "longest_hold_s": 300.0}
     with Balancer(tmp_path, {"proxy": {"binary": str(program)}, "policy": policy}) as balancer:
         socket, aside = balancer.haproxy.runtime_socket, balancer.haproxy.runtime_socket.with_suffix(".sock.aside")
-        # `haproxy -W -c -f FILE`. The check of the text that comes after the one with the socket beside takes until the daemon is dead.
+        # `haproxy -W -c -f FILE`: the check of the text that comes after the one with the socket beside takes until the
+        # daemon is dead.
         wait = f'while [ -e {flag} ]; do grep -q {aside} "$4" && break; sleep 0.02; done'
         write_program(program, f'{wait}; exec {BINARY} "$@"')
         balancer.start()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from rosterd.errors import ProxyError
+from rosterd.errors import ConfigRefused, ProxyError
 from rosterd.model import AdminState, Backend, Running, RunningServer, Server
 from rosterd.proxy.apply import Applied, Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
@@ -399,14 +399,16 @@ async def test_an_edit_of_the_check_is_not_undone(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("state", ["up", "fully-up", "down"])
 async def test_health_goes_before_the_initial_state(proxy: Proxy, state: str) -> None:
-    """HAProxy 3.1 and newer have `init-state`, for servers of which nothing is known."""
+    """HAProxy 3.1 and newer have `init-state`, for servers of which nothing is known; older ones refuse the word."""
     ill, well = Node(is_ill=True), Node()
     async with serving(ill, well):
         proxy.start(ill.line(1), well.line(2))
-        if proxy.version < (3, 1):
-            pytest.skip("this HAProxy has no init-state")
         await proxy.until(1, up=False)
         proxy.replaced("default-server check inter", f"default-server init-state {state} check inter")
+        if proxy.version < (3, 1):
+            with pytest.raises(ConfigRefused, match="init-state"):
+                await proxy.reload(ill.line(1), well.line(2))
+            return
         ill.requests = 0
         async with proxy.flow():
             assert (await proxy.reload(ill.line(1), well.line(2))).kept_down == 1
