@@ -1,8 +1,8 @@
 """A small web server of its own process, so that it can be killed: `python -m tests.web_server ADDRESS PORT [PEM]`.
 
 Each answer has the header `x-backend-ip` and, as its body, the head of the request. `/die` ends the connection without
-an answer; `/deaths` tells how often that was asked; `/wait/N` takes N seconds. With a PEM file (certificate and key) it
-speaks TLS.
+an answer; `/deaths` has the number of such requests; `/wait/N` takes N seconds. With a PEM file (certificate and key)
+it speaks TLS.
 """
 
 from __future__ import annotations

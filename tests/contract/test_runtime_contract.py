@@ -272,7 +272,7 @@ async def test_a_server_that_answers_no_check_is_down(real: HAProxyProcess) -> N
 
 
 async def test_a_server_is_busy_until_its_last_request_has_ended(real: HAProxyProcess, web: WebServer) -> None:
-    """Then it goes. Meanwhile the request is counted, and in the end it has its answer.
+    """The server goes after its last request. Meanwhile the request is counted, and in the end it has its answer.
 
     HAProxy 2.8 keeps the idle connection of that request for three times `pool-purge-delay`.
     """

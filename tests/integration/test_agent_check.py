@@ -18,7 +18,7 @@ AGENT_LINE = "    default-server agent-check agent-addr {} agent-port {} agent-i
 
 
 class _Agent(socketserver.ThreadingTCPServer):
-    """Says the same to each connection: `says`."""
+    """An agent that answers each connection with `says`."""
 
     daemon_threads = True
     allow_reuse_address = True

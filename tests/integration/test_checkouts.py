@@ -73,7 +73,7 @@ def test_two_checkouts_that_start_at_once_have_networks_of_their_own(tmp_path_fa
 
 
 async def test_listener_of_another_program_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A cluster whose addresses are served by something else as well is not said to serve."""
+    """A cluster whose addresses are served by something else as well is an error."""
     cluster = LocalCluster.create(tmp_path_factory.mktemp("d") / "c")
     try:
         cluster.add_balancer()

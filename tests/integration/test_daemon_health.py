@@ -39,7 +39,7 @@ def edit(balancer: Balancer, number: int) -> int:
 
 
 def test_a_server_that_hangs_gets_no_request_over_edits_and_comes_back(balancer: Balancer) -> None:
-    """It takes connections and answers nothing. One that was drained by hand stays drained, and gets none either."""
+    """The server takes connections and answers nothing. One that was drained by hand gets no request either."""
     nodes = hangs, drained, _ = [balancer.add_web() for _ in range(3)]
     balancer.wait_served(*nodes)
     balancer.haproxy.ask(f"set server nodes/{drained.name} state drain")

@@ -158,7 +158,7 @@ def test_settings_are_read_when_their_writer_has_closed_them(shops: Shops) -> No
 
 
 def test_edit_that_takes_a_service_away_is_a_warning(shops: Shops) -> None:
-    """It is in force all the same: the operator may mean it."""
+    """The edit is in force all the same: the operator may mean it."""
     first, _, _ = shops.settings.read_text().partition(SHOP_TABLE)
     mark = shops.daemon.mark()
     tried = shops.settings.with_name("tried.toml")

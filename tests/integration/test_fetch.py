@@ -84,7 +84,7 @@ def test_version_that_cannot_be_had_is_named_with_the_remedy(tmp_path: Path, mon
 
 @pytest.mark.parametrize("arguments", [["haproxy", "9.9"], ["haproxy"], ["nginx", "1.0"], []])
 def test_version_that_does_not_exist_is_wrong_usage(arguments: list[str]) -> None:
-    """All that there are are named."""
+    """The error names all versions that exist."""
     command = [sys.executable, "-m", "tests.matrix.fetch", *arguments]
     done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")

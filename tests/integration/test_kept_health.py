@@ -81,7 +81,7 @@ class Node:
         return self.requests > 0
 
     def line(self, number: int, weight: int = 100) -> Server:
-        """Return its line in the configuration."""
+        """Return the server's line in the configuration."""
         return Server(f"node-{number}", number, ip_address(self.address), self.port, weight, AdminState.READY)
 
 
@@ -160,7 +160,7 @@ class Proxy:
         self.haproxy.start()
 
     async def reload(self, *servers: Server) -> Applied:
-        """Reload it with these servers."""
+        """Reload HAProxy with these servers."""
         applied = await self.applier.reload(self.text(*servers), 99)
 
         async def new_worker_answers() -> bool:
@@ -188,7 +188,7 @@ class Proxy:
 
     @property
     def version(self) -> tuple[int, int]:
-        """Which HAProxy runs."""
+        """The version of the HAProxy that runs."""
         found = re.search(r"(?m)^Version: (\d+)\.(\d+)", self.haproxy.ask("show info"))
         assert found
         return int(found[1]), int(found[2])
@@ -285,7 +285,7 @@ async def test_no_connection_reaches_a_replica_after_a_reload_that_was_down_befo
 
 
 async def test_a_server_that_recovers_during_the_reload_comes_back(proxy: Proxy) -> None:
-    """It has to pass its checks, and then has its requests."""
+    """The server has to pass its checks, and gets requests then."""
     ill, well = Node(is_ill=True), Node()
     async with serving(ill, well):
         lines = (ill.line(1), well.line(2))
@@ -324,7 +324,7 @@ async def test_a_server_in_maintenance_is_not_kept_down(proxy: Proxy) -> None:
 
 
 async def test_a_server_that_waits_for_its_first_check_waits_for_it_after_the_reload(proxy: Proxy) -> None:
-    """It was added at run time without weight; the text of the reload gives it its weight at once."""
+    """The server was added at run time without weight; the text of the reload gives it its weight at once."""
     slow, well = Node(is_ill=True), Node()
     async with serving(slow, well):
         proxy.start(well.line(2))
@@ -358,7 +358,7 @@ async def test_the_file_says_nothing_after_the_reload(proxy: Proxy) -> None:
 
 
 async def test_the_file_says_nothing_after_a_reload_that_failed(proxy: Proxy) -> None:
-    """It is emptied however the reload ends."""
+    """The state file is emptied however the reload ends."""
     ill, well = Node(is_ill=True), Node()
     async with serving(ill, well):
         proxy.start(ill.line(1), well.line(2))
@@ -373,7 +373,7 @@ async def test_the_file_says_nothing_after_a_reload_that_failed(proxy: Proxy) ->
 
 
 async def test_an_edit_that_takes_the_check_away_leaves_no_server_down_for_ever(proxy: Proxy) -> None:
-    """Without a check nothing would bring it up."""
+    """Without a check nothing would bring the server up."""
     ill, well = Node(is_ill=True), Node()
     async with serving(ill, well):
         proxy.start(ill.line(1), well.line(2))
@@ -469,7 +469,7 @@ async def test_a_server_that_its_agent_has_down_stays_down_until_the_agent_says_
 
 
 async def test_health_is_kept_by_way_of_a_worker_in_between(proxy: Proxy) -> None:
-    """Both reloads of the way keep it."""
+    """Both of the reloads keep the health."""
     ill, well = Node(is_ill=True), Node()
     async with serving(ill, well):
         lines = (ill.line(1), well.line(2))
@@ -499,7 +499,7 @@ async def test_a_template_with_state_lines_of_its_own_keeps_them(proxy: Proxy, t
 
 
 async def test_a_state_file_that_cannot_be_written_fails_no_reload(proxy: Proxy) -> None:
-    """It is said, and HAProxy has its servers checked as it always does."""
+    """The log has the loss, and HAProxy checks its servers as it always does."""
     node = Node()
     async with serving(node):
         proxy.start(node.line(1))

@@ -228,7 +228,7 @@ def other_users_venv() -> Iterator[tuple[Path, list[str]]]:
 
 
 def test_venv_of_another_user_is_named_with_a_remedy(other_users_venv: tuple[Path, list[str]]) -> None:
-    """One line, before anything is removed."""
+    """The set-up prints one line, before anything is removed."""
     tree, as_user = other_users_venv
     result = subprocess.run(
         [*as_user, str(tree / "compose" / "setup"), "demo"], capture_output=True, text=True, check=False, timeout=60

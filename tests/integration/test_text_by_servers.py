@@ -59,7 +59,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 @pytest.fixture
 def sorry() -> Iterator[WebServer]:
-    """A web server of no member."""
+    """A web server that belongs to no member."""
     server = WebServer.start()
     yield server
     server.kill()
@@ -200,7 +200,7 @@ def sorry_row(balancer: Balancer) -> Json:
 
 @pytest.mark.parametrize("apply", ["runtime", "reload"])
 def test_a_sorry_server_stays(started: Started, sorry: WebServer, apply: str) -> None:
-    """It answers while there is no member, over joins, leaves, a crash, an edit and a restart of the daemon."""
+    """The sorry server answers without members, and stays over joins, leaves, a crash, an edit and a restart."""
     line = f"    server sorry {sorry.address}:{sorry.port} backup\n"
     settings = {"proxy": {"apply": apply}, "services": [{"name": "nodes", "least_servers": 0}]}
     balancer = started(LOOP, line + LOOP, settings)
@@ -235,7 +235,7 @@ def test_a_sorry_server_stays(started: Started, sorry: WebServer, apply: str) ->
 
 
 def test_a_member_by_the_name_of_the_templates_own_server(started: Started, sorry: WebServer) -> None:
-    """It is not served, and the status says why; the id on the other one's line is no member's."""
+    """The member is not served, and the status says why; the id on the other one's line is no member's."""
     line = f"    server sorry {sorry.address}:{sorry.port} id 7 backup\n"
     balancer = started(LOOP, line + LOOP)
     web = join(balancer)
@@ -253,7 +253,7 @@ def test_a_member_by_the_name_of_the_templates_own_server(started: Started, sorr
 
 
 def test_a_server_that_stands_in_only_without_members(started: Started, sorry: WebServer) -> None:
-    """It goes with the first member and comes back with the last, and no request fails in between."""
+    """The stand-in goes with the first member and comes back with the last, and no request fails in between."""
     line = f"    server sorry {sorry.address}:{sorry.port}\n"
     balancer = started("{% else %}\n    # No server yet", "{% else %}\n" + line + "    # No server yet")
     assert balancer.answering(4) == {sorry.address}
@@ -329,7 +329,7 @@ def test_the_plan_of_an_edit_is_what_the_daemon_does(started: Started) -> None:
 
 
 def test_the_plan_says_what_haproxy_refuses(started: Started) -> None:
-    """As the daemon would reject it."""
+    """The plan refuses the same texts as the daemon."""
     balancer = started(CHECKS, CHECKS)
     text = balancer.template.read_text(encoding="utf-8")
     code, plan, shown = planned_with(balancer, text.replace(FRONTEND, FRONTEND + "    bogus keyword\n"))
@@ -339,7 +339,7 @@ def test_the_plan_says_what_haproxy_refuses(started: Started) -> None:
 
 
 def test_a_template_that_leaves_a_server_out_is_rejected(started: Started) -> None:
-    """As an edit it is rejected without a reload, with the remedy; members go on by the last good one."""
+    """The edit is rejected without a reload, with the remedy; members go on by the last good one."""
     balancer = started(CHECKS, CHECKS)
     web = join(balancer)
     before, mark = reloads(balancer), balancer.daemon.mark()

@@ -21,7 +21,7 @@ class TestFrame:
         [
             pytest.param("# two", "# three and\n\n", False, id="a comment"),
             pytest.param("maxconn 9", "maxconn   9 # why", False, id="blanks"),
-            pytest.param("10.0.0.1:80 id 1 weight 3", "10.0.0.2:81 id 2 weight 4", False, id="told at run time"),
+            pytest.param("10.0.0.1:80 id 1 weight 3", "10.0.0.2:81 id 2 weight 4", False, id="sent at run time"),
             pytest.param("check\n", "check\n    server b 10.0.0.2:80\n", False, id="a member's server"),
             pytest.param("    server a 10.0.0.1:80 id 1 weight 3 check\n", "", False, id="no server"),
             pytest.param("check\n", "check\n    server sorry 10.0.0.2:80\n", True, id="a server of the template's own"),
@@ -51,7 +51,7 @@ class TestFrame:
         assert (found.options, found.template_servers) == ({}, {})
 
     def test_the_digest_of_the_structure_is_no_line(self) -> None:
-        """It would differ each time; other descriptions are lines."""
+        """The digest would differ each time; other descriptions are lines."""
         one = read_contents("global\n description rosterd:1\n", {})
         assert (one.structure, one.frame) == ("1", (FrameLine("global", "global"),))
         other = read_contents("global\n description mine\nbackend x\n description rosterd:1\n", {})
@@ -105,7 +105,7 @@ class TestTemplateServers:
     """Servers of a service's section that no member is behind."""
 
     def test_with_their_ids(self) -> None:
-        """None where HAProxy finds one."""
+        """The id is None where HAProxy numbers the server itself."""
         text = "listen nodes\n server sorry 10.0.0.9:80 backup id 7\n server a 10.0.0.1:80\n server far b.example:80\n"
         assert read_contents(text, MEMBERS).template_servers == {("nodes", "sorry"): 7, ("nodes", "far"): None}
 
@@ -113,7 +113,7 @@ class TestTemplateServers:
         ("numbers", "names"), [("3", ["x1", "x2", "x3"]), ("4-5", ["x4", "x5"]), ("5-4", []), ("x", [])]
     )
     def test_those_of_a_server_template(self, numbers: str, names: list[str]) -> None:
-        """As many as the line says."""
+        """The line makes as many servers as it says."""
         found = read_contents(f"backend nodes\n server-template x {numbers} b.example:80 check\n", MEMBERS)
         assert [name for _, name in found.template_servers] == names
 

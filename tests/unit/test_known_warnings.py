@@ -15,7 +15,7 @@ def test_warning_is_news_once() -> None:
 
 
 def test_warning_that_returns_is_news_again() -> None:
-    """It was gone after the second reload."""
+    """The warning was gone after the second reload."""
     known = KnownWarnings()
     for warnings, news in (([ROOT], (ROOT,)), ([], ()), ([ROOT], (ROOT,))):
         assert known.of_reload(warnings) == news

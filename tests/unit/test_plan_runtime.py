@@ -311,7 +311,7 @@ class TestAgent:
 
     @pytest.mark.parametrize("by_agent", [READY, DRAIN, MAINT])
     def test_what_the_agent_sets_is_no_difference(self, by_agent: AdminState) -> None:
-        """Neither at run time nor where only reloads are used."""
+        """This holds at run time, and where only reloads are used."""
         found = running(self.agent_on(server(1), out_by_agent=by_agent))
         assert compare(desired(server(1)), found, Means()) == compare(desired(server(1)), found, None) == Nothing()
 
@@ -321,7 +321,7 @@ class TestAgent:
         assert actions(plan) == [DisableAgent("nodes", "web-1"), SetWeight("nodes", "web-1", 0)]
 
     def test_a_state_of_the_agent_does_not_look_like_one_by_hand_later(self) -> None:
-        """It ends with the agent's part, once the server has no weight."""
+        """The agent's state ends with the agent's part, once the server has no weight."""
         found = running(self.agent_on(server(1), out_by_agent=DRAIN))
         expected = [
             DisableAgent("nodes", "web-1"),

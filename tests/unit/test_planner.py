@@ -128,7 +128,7 @@ def test_a_second_writer_is_not_added_before_the_first_one_is_a_backup() -> None
 
 
 def test_a_backup_that_joins_is_added_at_run_time() -> None:
-    """It changes nothing of the servers that are there."""
+    """A new backup changes nothing of the servers that are there."""
     of = blueprint(ONE_WRITER)
     plan = next_plan(situation(of, desired(of, server(1), server(2)), desired(of, server(1)))).plan
     assert isinstance(plan, Runtime)
@@ -218,7 +218,7 @@ def test_an_edit_is_named_line_by_line() -> None:
 
 
 def test_an_edit_that_shows_in_no_line_of_now() -> None:
-    """It is reloaded nevertheless, so that what comes later is as the file has it."""
+    """The edit is reloaded nevertheless, so that what comes later is as the file has it."""
     old, new = blueprint(PLAIN), blueprint(PLAIN.replace(" check", " check inter 1s"))
     planned = next_plan(situation(new, desired(new), desired(old), on_trial=True))
     assert details(planned.plan).endswith("no line that is there now differs")
@@ -239,7 +239,7 @@ def test_the_templates_own_servers_are_left_alone(apply: str) -> None:
 
 
 def test_a_server_that_stands_in_only_while_there_is_no_member() -> None:
-    """It goes with the first member: by the text it is none of the template's own then."""
+    """The stand-in goes with the first member: the text does not have it then."""
     of = blueprint(SORRY_ALONE)
     plan = next_plan(situation(of, desired(of, server(1)), desired(of))).plan
     assert isinstance(plan, Reload)
@@ -250,7 +250,7 @@ def test_a_server_that_stands_in_only_while_there_is_no_member() -> None:
 
 
 def test_a_server_that_the_text_leaves_out_is_no_reason_to_reload() -> None:
-    """It is said, and nothing is done for it."""
+    """The omission is shown in `left`, and nothing is done for it."""
     of = blueprint(PLAIN.replace("service.servers %}", "service.servers if server.name != 'web-2' %}"))
     was = desired(of, server(1), server(2))
     planned = next_plan(situation(of, was, was, running=runs(was, without=["web-2"])))
@@ -259,7 +259,7 @@ def test_a_server_that_the_text_leaves_out_is_no_reason_to_reload() -> None:
 
 
 def test_a_difference_that_a_reload_has_left_is_no_reason_for_the_next_one() -> None:
-    """It is said as long as the text is the same."""
+    """The difference is shown in `left` as long as the text is the same."""
     of = blueprint(PLAIN.replace(" id {{ server.id }}", ""))
     was = desired(of, server(7))
     running = Running(

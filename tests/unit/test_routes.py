@@ -27,5 +27,5 @@ def test_names_go_before_wildcards_and_longer_wildcards_before_shorter_ones() ->
 
 
 def test_service_without_hosts_has_no_route() -> None:
-    """It is the default, or speaks TCP."""
+    """Such a service is the default, or speaks TCP."""
     assert routes((service("default"), service("other", "x"))) == (Route("other", ("x",), is_suffix=False),)

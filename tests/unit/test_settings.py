@@ -383,7 +383,7 @@ class TestMistakes:
         ],
     )
     def test_variable_of_a_container_platform_is_ignored(self, set_variable: Set, variable: str, value: str) -> None:
-        """It belongs to a service that is called rosterd, and is named as ignored."""
+        """The variable belongs to a service that is called rosterd, and is named as ignored."""
         assert ignored_variables() == ()
         set_variable(variable, value)
         assert load(None) == Settings()

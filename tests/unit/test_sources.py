@@ -109,7 +109,7 @@ class TestIncludes:
         assert [part.name for part in text.compiled().parts] == ["b.j2", "parts/a.j2"]
 
     def test_included_file_that_cannot_be_read_is_named_with_the_line(self, sources: Sources) -> None:
-        """And it is among the files to be watched: it may come."""
+        """The absent file is among the files to be watched: it may come."""
         sources.template_file.write_text("global\n{% include 'a.j2' %}\n", encoding="utf-8")
         expected = f"^{sources.template_file}:2: a.j2 cannot be read: No such file or directory; it has to be in"
         with pytest.raises(TemplateError, match=expected):
@@ -120,7 +120,7 @@ class TestIncludes:
             sources.template()
 
     def test_kept_template_has_its_included_files(self, sources: Sources) -> None:
-        """It works after one of them was broken or removed, and is equal to what was kept."""
+        """The kept template works after one of them was broken or removed, and is equal to what was kept."""
         part = sources.template_file.parent / "a.j2"
         part.write_text("a {{ structure }}", encoding="utf-8")
         sources.template_file.write_text("{% include 'a.j2' %}", encoding="utf-8")

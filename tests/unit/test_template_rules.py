@@ -41,7 +41,7 @@ def broken(source: str, *parts: Part, services: tuple[ServiceSettings, ...] = SE
 
 
 def test_template_that_keeps_the_rules() -> None:
-    """Nothing is said of it."""
+    """The template breaks no rule."""
     assert broken(GOOD) == ()
 
 

@@ -57,7 +57,7 @@ class TestTroubles:
         assert not [each for each in troubles(quiet(service("nodes", *rows, leaving=leaving))) if each.urgent]
 
     def test_only_the_templates_own_server_serves(self) -> None:
-        """It is named: clients get its answers and no member's."""
+        """The server is named: clients get its answers and no member's."""
         status = quiet(service("nodes", server("a", up=False), template_servers=[server("sorry")]))
         assert troubles(status)[0].text == "nodes only sorry of the template serves"
 

@@ -56,7 +56,7 @@ def test_paragraph_with_several_addresses_gives_a_source_each() -> None:
 
 @pytest.mark.parametrize("field", ["Enabled: no", "Types: deb-src"])
 def test_paragraph_that_gives_no_packages_is_left_out(field: str) -> None:
-    """A disabled source, and one of source packages."""
+    """Disabled sources and those of source packages are left out."""
     fields = "URIs: http://mirror.example/debian\nSuites: sid\nComponents: main\n"
     types = "" if field.startswith("Types") else "Types: deb\n"
     assert [*parse_paragraphs(f"{types}{field}\n{fields}")] == []

@@ -110,7 +110,7 @@ def test_a_failed_request_fails_its_step() -> None:
 
 
 def test_step_without_a_request_does_not_hold() -> None:
-    """Nothing was lost where nothing was sent, which proves nothing; a problem of the step itself is told first."""
+    """Where no request was sent, none was lost, and that proves nothing; a problem of the step itself comes first."""
     assert with_requests(result(), [sample(2.5)]).problem.startswith("no request was sent")
     assert with_requests(result("waited", None), []).problem == "waited"
 
@@ -149,7 +149,7 @@ def test_node_that_answered_nothing_before_the_change_proves_nothing(
 
 
 def test_load_outlasts_all_steps(stage: LocalStage) -> None:
-    """Else the last steps of a slow demo would see no request."""
+    """A load that ends early would leave the last steps of a slow demo without requests."""
     plan = Context(stage, lambda _: None).load.plan
     assert plan.longest_s > stage.deadline_s
     assert plan.most >= plan.rate * plan.longest_s - 1

@@ -57,7 +57,7 @@ def test_suite_without_a_passed_test_has_failed(count: Count) -> None:
 
 
 def test_row_that_lacks_a_suite_has_failed() -> None:
-    """So has a matrix without rows."""
+    """A matrix without rows has failed too."""
     assert not Result(ROW, "3.4.7-1", {"contract": GOOD}).ok
     assert as_json([])["ok"] is False
     assert Result(ROW, "3.4.7-1", {"contract": GOOD, "demo": GOOD}).ok
@@ -95,7 +95,7 @@ def test_counts_of_a_demo_are_its_steps() -> None:
     ],
 )
 def test_demo_on_another_version_has_failed(changes: dict[str, Any], problem: str) -> None:
-    """However well it went."""
+    """The wrong program fails the demo, however well its steps went."""
     count = count_of_demo(report(**changes), PROGRAMS)
     assert (count.ok, count.problem) == (False, problem)
 
@@ -172,6 +172,6 @@ def test_every_path_of_a_suite_exists(path: str) -> None:
 
 
 def test_every_suite_is_documented() -> None:
-    """With its name and what it is about."""
+    """The documentation has the name of each suite and what it is about."""
     page = (TREE / "docs" / "versions.md").read_text(encoding="utf-8")
     assert [f"| `{suite.name}` |" for suite in SUITES if f"| `{suite.name}` |" not in page] == []

@@ -39,7 +39,7 @@ def test_branch_of_haproxy_is_read(text: str, branch: str) -> None:
     ("text", "version"), [("0.9.4~ds1-1+b13", "0.9.4"), ("1:0.10.1-1+b16\n", "0.10.1"), ("", ""), ("none", "")]
 )
 def test_version_of_serf_is_that_of_its_package(text: str, version: str) -> None:
-    """Without epoch and revision."""
+    """Epoch and revision are left out."""
     assert serf_version(text) == version
 
 

@@ -185,13 +185,13 @@ def test_all_that_listens_is_tried(taken: tuple[str, int], text: str) -> None:
 
 
 def test_peer_of_another_name_is_not_ours_to_listen_for(taken: tuple[str, int]) -> None:
-    """Its port is taken by itself."""
+    """The port is taken by that peer itself."""
     try_new_binds(f"global\n    localpeer me\npeers a\n    peer other {taken[0]}:{taken[1]}\n", "", FILE)
 
 
 @pytest.mark.parametrize("line", ["dgram-bind {}", "bind quic4@{}", "bind udp@{}"])
 def test_datagram_port_is_tried_apart_from_the_stream_port(taken: tuple[str, int], line: str) -> None:
-    """The same number is another port."""
+    """A number is one port for datagrams and another for streams."""
     address, _ = taken
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind((address, 0))
@@ -205,11 +205,11 @@ def test_datagram_port_is_tried_apart_from_the_stream_port(taken: tuple[str, int
 
 @pytest.mark.parametrize("bind", ["{} interface eth9", "{} namespace blue"])
 def test_listener_of_another_network_proves_nothing(taken: tuple[str, int], bind: str) -> None:
-    """The trial is made in this one."""
+    """The trial is made in this process's own network."""
     try_new_binds(frontend(bind.format(f"{taken[0]}:{taken[1]}")), "", FILE)
 
 
 def test_conditional_lines_are_not_tried(taken: tuple[str, int]) -> None:
-    """HAProxy may leave them out."""
+    """HAProxy may leave such lines out."""
     address, port = taken
     try_new_binds(f"frontend a\n.if feature(QUIC)\n    bind {address}:{port}\n.endif\n", "", FILE)

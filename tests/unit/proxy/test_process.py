@@ -65,7 +65,7 @@ def test_process_is_found_by_its_socket(path: Path, child: subprocess.Popen[byte
 def test_killed_process_has_ended_before_its_parent_takes_the_exit_status(
     path: Path, child: subprocess.Popen[bytes]
 ) -> None:
-    """A supervisor may take its time."""
+    """A supervisor may take the exit status much later."""
     process = found(path)
     os.kill(child.pid, signal.SIGKILL)
     until(lambda: process.has_ended)
@@ -74,12 +74,12 @@ def test_killed_process_has_ended_before_its_parent_takes_the_exit_status(
 
 
 def test_later_process_of_the_same_number_is_another_one() -> None:
-    """Numbers are given out again."""
+    """The kernel gives the numbers of ended processes out again."""
     assert MasterProcess(os.getpid(), started="0").has_ended
 
 
 def test_socket_without_a_listener_leads_to_no_process(path: Path) -> None:
-    """Neither a path without a file nor a file without a listener does."""
+    """Neither a path without a file nor a file without a listener leads to a process."""
     assert listening_process(path) is None
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -97,5 +97,5 @@ def test_stopped_process_receives_the_signal_that_waits_for_it(child: subprocess
 
 
 def test_process_that_runs_is_left_alone(child: subprocess.Popen[bytes]) -> None:
-    """It gets no signal."""
+    """A process that runs gets no signal."""
     assert continue_stopped([child.pid, os.getpid()]) == ()

@@ -71,7 +71,7 @@ def test_a_server_that_is_down_has_a_row() -> None:
     ],
 )
 def test_any_other_server_has_none(difference: dict[str, str]) -> None:
-    """It starts as every server does."""
+    """A server without a row starts as every server does."""
     assert known_down(answer(DOWN | difference), CHECKED) == NO_HEALTH
 
 
@@ -119,12 +119,12 @@ def test_the_line_may_be_written_in_many_ways(lines: list[str]) -> None:
     ],
 )
 def test_a_server_that_no_check_would_bring_up_has_none(lines: list[str]) -> None:
-    """Nor has one whose port is not the one of the row, which HAProxy would take."""
+    """A server on another port than the row's has none either: HAProxy would take the row's port."""
     assert known_down(answer(DOWN), text(*lines)) == NO_HEALTH
 
 
 def test_the_check_may_stand_in_the_defaults() -> None:
-    """Named ones, and those above."""
+    """Both named `defaults` sections and the ones above count."""
     above = "defaults\n    default-server check\nbackend nodes\n    server a 192.0.2.1:80\n"
     named = f"defaults web\n    default-server check\ndefaults\n{above.partition('check')[2]}"
     assert servers_in(known_down(answer(DOWN), above)) == 1
@@ -151,7 +151,7 @@ def test_sockets_names_and_templates_of_servers_are_known() -> None:
 
 @pytest.mark.parametrize("garbage", ["", "1\n# a b\n\n", answer(DOWN | {"srv_op_state": "x"}), answer(DOWN)[:-1]])
 def test_garbage_is_no_health(garbage: str) -> None:
-    """Also an answer that was cut short."""
+    """An answer that was cut short is garbage too."""
     with pytest.raises(ProxyGarbled):
         known_down(garbage, CHECKED)
 
@@ -183,7 +183,7 @@ def test_a_text_with_lines_of_its_own_stays_as_it_is(line: str) -> None:
 
 
 def test_a_text_that_names_our_file_itself_counts() -> None:
-    """With and without quotes."""
+    """The path counts with and without quotes."""
     assert reads_server_state("global\n  server-state-file /x\n", "/x")
     assert not reads_server_state("global\n  # server-state-file /x\n", "/x")
 

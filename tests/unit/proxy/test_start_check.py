@@ -48,7 +48,7 @@ def try_global(line: str, seen_by: Surroundings, version: tuple[int, int] = (2, 
     ],
 )
 def test_missing_directory_is_refused_with_file_and_line(tmp_path: Path, line: str) -> None:
-    """As HAProxy sees it: its own root comes before the path."""
+    """The path is looked up as HAProxy sees it: below its own root."""
     (tmp_path / "file").touch()
     with pytest.raises(ConfigRefused, match=rf"^\[{FILE}:2\] : .*(does not exist|is no directory)"):
         try_global(line.format(tmp_path), ROOT)
@@ -60,7 +60,7 @@ def test_missing_directory_is_refused_with_file_and_line(tmp_path: Path, line: s
 
 
 def test_every_problem_is_named() -> None:
-    """So that one edit mends them all."""
+    """One edit can then mend all of them."""
     text = "global\n    chroot /absent\n    pidfile /absent/pid\nfrontend a\n    bind unix@/absent/a.sock\n"
     with pytest.raises(ConfigRefused) as refused:
         try_start(text, "", ROOT, (2, 6), FILE)
@@ -78,7 +78,7 @@ def test_prefix_of_unix_sockets_counts_for_bind_lines_alone(tmp_path: Path) -> N
 
 
 def test_relative_path_starts_in_the_directory_of_haproxy(tmp_path: Path) -> None:
-    """Where that is not known it proves nothing."""
+    """Where the directory is not known, a relative path proves nothing."""
     (tmp_path / "there").mkdir()
     seen = replace(ROOT, directory=tmp_path)
     try_global("chroot there", seen)
@@ -88,7 +88,7 @@ def test_relative_path_starts_in_the_directory_of_haproxy(tmp_path: Path) -> Non
 
 
 def test_chroot_auto_is_a_path_before_3_4() -> None:
-    """There it makes a directory of its own."""
+    """From 3.4 on, `auto` makes HAProxy create a directory of its own."""
     try_global("chroot auto", ROOT, (3, 4))
     with pytest.raises(ConfigRefused, match=r"since 3\.4"):
         try_global("chroot auto", ROOT, (3, 2))
@@ -145,7 +145,7 @@ def test_program_that_is_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_words_that_haproxy_reads_otherwise_are_not_tried() -> None:
-    """Quotes, escapes and the environment are HAProxy's."""
+    """Only HAProxy resolves quotes, escapes and the environment."""
     for path in ('"/absent"', "/absent\\ path", "${ABSENT}/a", "'/absent'"):
         try_global(f"chroot {path}", ROOT)
 
@@ -180,7 +180,7 @@ def test_own_surroundings_are_seen() -> None:
 
 
 def test_process_that_is_gone_shows_nothing() -> None:
-    """And nothing is refused for it."""
+    """Nothing is refused for values that are not known."""
     seen = surroundings_of(MasterProcess(2**22 + 1, started=""))
     assert replace(seen, max_open_files=None) == NOTHING_KNOWN
     assert socket.gethostname()

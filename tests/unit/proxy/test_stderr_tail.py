@@ -12,7 +12,7 @@ ALERT = "[ALERT]    (7) : [haproxy.main()] Cannot chroot(/nonexistent).\n"
 
 
 async def test_only_what_is_written_later_is_read(tmp_path: Path) -> None:
-    """The reasons of earlier failures stand above."""
+    """The reasons of earlier failures stand above that."""
     log = tmp_path / "haproxy.log"
     log.write_text("[ALERT]    (6) : earlier\n", encoding="utf-8")
     tail = stderr_tail(log, None)
@@ -24,7 +24,7 @@ async def test_only_what_is_written_later_is_read(tmp_path: Path) -> None:
 
 
 async def test_log_that_was_begun_anew_is_read_from_its_start(tmp_path: Path) -> None:
-    """A supervisor rotates it."""
+    """Supervisors rotate their logs."""
     log = tmp_path / "haproxy.log"
     log.write_text("x" * 1000, encoding="utf-8")
     tail = stderr_tail(log, None)
