@@ -63,11 +63,14 @@ def events(settings_file: Path | None, limit: int, show: Show) -> int:
 
 def follow_events(settings_file: Path | None, limit: int, show: Show) -> int:
     """Show the newest events and then each as it comes, over restarts of the daemon, until Ctrl-C."""
-    first = _newest_events(settings_file, limit)
-    for event in first:
-        show(event)
-    listen = listen_of(settings_file)
+    # Before the first line is shown. A shell starts its background jobs with SIGINT ignored, and Python keeps that: an
+    # interrupt that arrived before the loop had its own handler would be lost.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
+        first = _newest_events(settings_file, limit)
+        for event in first:
+            show(event)
+        listen = listen_of(settings_file)
         asyncio.run(until_interrupt(_follow(listen, first[-1]["id"] if first else "", show)))
     return 0
 

@@ -19,25 +19,24 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_an_edit_without_effect_is_rejected(tmp_path: Path) -> None:
-    """A template that leaves out what is compared would have HAProxy reloaded for ever: one try, and it goes back."""
+def test_edit_that_leaves_out_the_weight_is_rejected_without_a_reload(tmp_path: Path) -> None:
+    """HAProxy would never have the weight that is compared, and would be reloaded for it without end."""
     with Balancer(tmp_path) as balancer:
         balancer.start()
         web = balancer.add_web(weight="7")
         balancer.wait_served(web)
+        reloads = balancer.daemon.status()["reloads"]
         mark, good = balancer.daemon.mark(), balancer.template.read_text()
         broken = good.replace(' weight {{ 0 if server.state.value == "drain" else server.weight }}', "")
         assert broken != good
         balancer.edit_template(broken)
         error = balancer.daemon.wait_event("edit.rejected", mark)["error"]
-        assert "still differs" in error
-        assert f"nodes/{web.name}: weight 1 to 7" in error
+        assert "a server line has no `weight" in error
         balancer.wait_content()
         running = balancer.running_server(web.name)
         assert running is not None
         assert running.weight == 7
-        reloads = balancer.daemon.status()["reloads"]
-        throughout(lambda: balancer.daemon.status()["reloads"] == reloads, 2, "no further reload")
+        throughout(lambda: balancer.daemon.status()["reloads"] == reloads, 2, "no reload")
         assert balancer.daemon.status()["blueprint"]["error"] == error
 
 
@@ -222,8 +221,8 @@ def test_a_template_that_fails_for_some_members_only(tmp_path: Path) -> None:
         balancer.wait_served(second)
 
 
-def test_an_edit_that_hides_haproxy_from_the_daemon_is_taken_back(tmp_path: Path) -> None:
-    """The new worker is proven, but its runtime socket is elsewhere: the last good template comes back at once."""
+def test_edit_that_hides_haproxy_from_the_daemon_is_rejected(tmp_path: Path) -> None:
+    """A worker whose runtime socket is elsewhere could be reloaded, and the daemon could not speak to it."""
     with Balancer(tmp_path) as balancer:
         balancer.start()
         web = balancer.add_web()
@@ -231,7 +230,7 @@ def test_an_edit_that_hides_haproxy_from_the_daemon_is_taken_back(tmp_path: Path
         mark, good = balancer.daemon.mark(), balancer.template.read_text()
         balancer.edit_template(good.replace("stats socket {{ proxy.runtime_socket }}", f"stats socket {tmp_path}/x"))
         error = balancer.daemon.wait_event("edit.rejected", mark)["error"]
-        assert "does not answer on its runtime socket" in error
+        assert "section global has no runtim" in error
         balancer.wait_ready()
         balancer.wait_content()
         assert balancer.running_names() == {web.name}
