@@ -119,7 +119,7 @@ def test_a_newcomer_in_the_place_of_one_that_drains(tmp_path: Path, goodbye: str
             assert weight_of(balancer, old.name) == 0
             assert request.is_alive()
             balancer.until(lambda: sessions_of(balancer, new) > 0, "a request to the newcomer")
-            assert leaving(balancer) == {old.name: 1}
+            balancer.until(lambda: leaving(balancer) == {old.name: 1}, "the request to be counted")
         assert request.status == 200
         balancer.wait_gone(old.name)
         displaced = balancer.daemon.events("server.displaced", server=old.name, by=new.name)
