@@ -36,7 +36,6 @@ from rosterd.edits import Edits
 from rosterd.errors import TemplateError
 from rosterd.history import History
 from rosterd.journal import Journal
-from rosterd.library_logs import LibraryLogs
 from rosterd.log_writer import LogWriter, report_dropped
 from rosterd.metrics import Metrics
 from rosterd.notify import Notifier
@@ -52,6 +51,7 @@ from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
 from rosterd.settings import ProxySettings, Settings, ignored_variables, load
 from rosterd.sources import Sources
+from rosterd.stdlib_logs import StdlibLogs
 from rosterd.trace import traces
 from rosterd.watch import Watcher
 
@@ -75,7 +75,7 @@ async def run(settings_file: Path | None) -> None:
     process = secrets.token_hex(PROCESS_ID_BYTES)
     history = History(process)
     writer = LogWriter(sys.stderr.fileno())
-    logs.configure(settings.log.level, settings.log.format, history.record, writer, LibraryLogs(time.monotonic))
+    logs.configure(settings.log.level, settings.log.format, history.record, writer, StdlibLogs(time.monotonic))
     try:
         await _run(settings_file, settings, process, history, writer)
     finally:

@@ -69,6 +69,11 @@ class LogWriter:
         with self._changed:
             return self._queued_bytes > self._max_queued_bytes // 2
 
+    @property
+    def has_ended(self) -> bool:
+        """True once the writer is closed and its thread writes no more."""
+        return not self._thread.is_alive()
+
     def take_dropped(self) -> int:
         """Return the number of texts dropped since the last call."""
         with self._changed:

@@ -93,11 +93,11 @@ def traceback_with_settings(key_file: Path) -> str:
 import sys, time
 import structlog
 from rosterd import logs
-from rosterd.library_logs import LibraryLogs
+from rosterd.stdlib_logs import StdlibLogs
 from rosterd.log_writer import LogWriter
 from rosterd.settings import Settings
 writer = LogWriter(sys.stderr.fileno())
-logs.configure("info", "json", lambda _logger, _method, event: event, writer, LibraryLogs(time.monotonic))
+logs.configure("info", "json", lambda _logger, _method, event: event, writer, StdlibLogs(time.monotonic))
 def fail():
     settings = Settings.model_validate({{"serf": {{"auth_key_file": {str(key_file)!r}}}}})
     key = settings.serf.auth_key.get_secret_value()

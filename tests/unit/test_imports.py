@@ -93,7 +93,7 @@ PURE_CORE = frozenset(
 ADAPTERS = frozenset(
     {
         "rosterd.addresses",
-        "rosterd.library_logs",
+        "rosterd.stdlib_logs",
         "rosterd.log_writer",
         "rosterd.logs",
         "rosterd.proxy",

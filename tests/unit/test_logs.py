@@ -16,7 +16,7 @@ leave_out()
 import asyncio, logging, sys, time
 import structlog
 from rosterd import logs
-from rosterd.library_logs import LibraryLogs
+from rosterd.stdlib_logs import StdlibLogs
 from rosterd.log_writer import LogWriter
 
 seen = []
@@ -27,7 +27,7 @@ def keep(_logger, _method, event):
 
 early = structlog.get_logger("early")
 writer = LogWriter(sys.stderr.fileno())
-logs.configure(sys.argv[1], sys.argv[2], keep, writer, LibraryLogs(time.monotonic))
+logs.configure(sys.argv[1], sys.argv[2], keep, writer, StdlibLogs(time.monotonic))
 log = structlog.get_logger("late")
 
 def fail():

@@ -52,7 +52,7 @@ class RateLimit:
         return suppressed
 
 
-class LibraryLogs(logging.Handler):
+class StdlibLogs(logging.Handler):
     """Hands records to structlog; `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

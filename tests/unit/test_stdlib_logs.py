@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from structlog.testing import capture_logs
 
-from rosterd.library_logs import MAX_LINES, MAX_TEXT, SERVER_LOGGER, WINDOW_S, LibraryLogs, RateLimit
+from rosterd.stdlib_logs import MAX_LINES, MAX_TEXT, SERVER_LOGGER, WINDOW_S, RateLimit, StdlibLogs
 
 
 def record(name: str, message: str, error: BaseException | None = None) -> logging.LogRecord:
@@ -22,7 +22,7 @@ def fixed(now: float) -> Callable[[], float]:
 
 
 async def test_malformed_request_is_one_line_without_a_traceback() -> None:
-    handler = LibraryLogs(fixed(0.0))
+    handler = StdlibLogs(fixed(0.0))
     with capture_logs() as events:
         handler.emit(record(SERVER_LOGGER, "Error handling request", ValueError("bad \x1b[2J line\nsecond line")))
     assert events == [
@@ -37,7 +37,7 @@ async def test_malformed_request_is_one_line_without_a_traceback() -> None:
 
 
 async def test_text_of_a_library_is_bounded() -> None:
-    handler = LibraryLogs(fixed(0.0))
+    handler = StdlibLogs(fixed(0.0))
     with capture_logs() as events:
         handler.emit(record("asyncio", "y" * 10_000))
     assert (events[0]["event"], events[0]["library"]) == ("library.warned", "asyncio")
@@ -46,7 +46,7 @@ async def test_text_of_a_library_is_bounded() -> None:
 
 async def test_storm_of_records_is_suppressed_and_counted() -> None:
     now = [0.0]
-    handler = LibraryLogs(lambda: now[0])
+    handler = StdlibLogs(lambda: now[0])
     with capture_logs() as events:
         for _ in range(1000):
             handler.emit(record(SERVER_LOGGER, "no", ValueError("no")))
@@ -59,7 +59,7 @@ async def test_storm_of_records_is_suppressed_and_counted() -> None:
 def test_record_of_another_thread_is_left_out() -> None:
     """Without a running loop nothing reaches the log of the loop."""
     with capture_logs() as events:
-        LibraryLogs(fixed(0.0)).emit(record("asyncio", "from a thread"))
+        StdlibLogs(fixed(0.0)).emit(record("asyncio", "from a thread"))
     assert events == []
 
 
