@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rosterd.errors import TemplateError
 from rosterd.render import Part, compile_template, structure_digest
-from rosterd.settings import ProxySettings, ServiceSettings
+from rosterd.settings import ProxySettings, ServiceSettings, load
 from rosterd.template_rules import broken_rules
 
 TREE = Path(__file__).resolve().parents[2]
@@ -48,19 +47,11 @@ def test_template_that_keeps_the_rules() -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.parent.name)
 def test_shipped_templates_keep_the_rules(path: Path) -> None:
-    """Also those of the examples, with one service of the mode that each of them is for."""
-    source = path.read_text(encoding="utf-8")
-    is_tcp = "services[0].bind" in source or "service.bind" in source
-    template = compile_template(source, str(path))
-    judged = 0
-    for services in ((SERVICES[0],), (SERVICES[2],)) if is_tcp else ((SERVICES[0],),):
-        try:
-            structure = structure_digest(template, PROXY, services)
-        except TemplateError:  # a template for the other mode
-            continue
-        assert broken_rules(template, structure, PROXY, services) == ()
-        judged += 1
-    assert judged > 0
+    """Each with the settings that are shipped beside it."""
+    settings = load(path.with_name("rosterd.toml"))
+    template = compile_template(path.read_text(encoding="utf-8"), str(path))
+    structure = structure_digest(template, settings.proxy, settings.services)
+    assert broken_rules(template, structure, settings.proxy, settings.services) == ()
 
 
 @pytest.mark.parametrize(
