@@ -23,7 +23,7 @@ demo: ## Run a cluster and change it under load (DEMO=local, DEMO_STAY=1, DEMO_R
 
 test: ## Run all tests (T="tests/unit -k roster" for some, with pytest's own options)
 	@compose/setup test
-	@.venv/bin/python -m pytest -n 2 --dist loadfile $(T)
+	@.venv/bin/python -m pytest -n 4 --dist loadfile $(T)
 
 e2e: ## Test the cluster in containers (E="-k logs" for some); installs and starts an engine where none answers
 	@compose/setup e2e

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgpack
 
+from tests.frozen import freeze
 from tests.loopback import GOSSIP_PORT, RPC_PORT
 from tests.versions import require_serf
 
@@ -144,7 +145,7 @@ class SerfAgent:
 
     def pause(self) -> None:
         """Freeze the process (SIGSTOP): its sockets stay open and nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        freeze(self._running().pid)
 
     def resume(self) -> None:
         """Let a frozen process go on (SIGCONT)."""

@@ -1,7 +1,8 @@
 """The addresses of this machine, asked of the kernel: where a bind on every address listens.
 
 By rtnetlink, which lists all of them: those of every interface, also further ones, IPv4 and IPv6, as they are now. The
-kernel answers at once. Where it may not be asked (a unit that forbids AF_NETLINK), that is said once.
+kernel answers at once, and announces each change: an address that moves to this machine is known before a member can
+claim it. Where it may not be asked (a unit that forbids AF_NETLINK), that is said once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
 import structlog
@@ -19,7 +21,10 @@ from rosterd.model import Address
 log = structlog.get_logger(__name__)
 
 REREAD_S = 1.0
-"""Addresses come and go with a machine's role; so often it is asked for them."""
+"""The kernel is asked this often even when it announces nothing: its announcements can be lost, or forbidden."""
+
+LOOKS_APART_S = 0.05
+"""A machine that gets a thousand addresses at once announces each of them; one look serves many."""
 
 ANSWER_WITHIN_S = 1.0
 """The kernel needs a tenth of a millisecond. Whatever goes wrong, the loop does not hang for it."""
@@ -34,15 +39,19 @@ _ADDRESS_MESSAGE = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR, _DONE, _NEW_ADDRESS, _GET_ADDRESS = 2, 3, 20, 22
 _REQUEST_DUMP = 0x301
+_GROUPS_OF_ADDRESSES = 0x10 | 0x100
+"""`RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` of linux/rtnetlink.h."""
+
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
 
 class LocalAddresses:
     """Tells the addresses of this machine, at first and whenever they differ."""
 
-    def __init__(self, take: Callable[[frozenset[Address]], None]) -> None:
-        """Know none yet; `take` is told."""
+    def __init__(self, take: Callable[[frozenset[Address]], None], reread_s: float = REREAD_S) -> None:
+        """Know none yet; `take` gets them. `reread_s` is the longest time between two looks."""
         self._take = take
+        self._reread_s = reread_s
         self._found: frozenset[Address] = frozenset()
         self._is_refused = False
 
@@ -60,10 +69,43 @@ class LocalAddresses:
             self._take(found)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(REREAD_S)
-            self.look()
+        """Look again at each announcement of the kernel, and every `reread_s` without one, until cancelled."""
+        announced = asyncio.Event()
+        with _announcements(announced.set):
+            while True:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(announced.wait(), self._reread_s)
+                announced.clear()
+                self.look()
+                await asyncio.sleep(LOOKS_APART_S)
+
+
+@contextmanager
+def _announcements(announced: Callable[[], None]) -> Iterator[None]:
+    """Call back whenever addresses of this machine change; never where the kernel forbids it."""
+    try:
+        kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    except OSError:  # look() says so
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def drain() -> None:
+        with suppress(OSError):  # ENOBUFS: some are lost, and a look finds what they said
+            kernel.recv(_MOST_BYTES)
+        announced()
+
+    with kernel:
+        try:
+            kernel.bind((0, _GROUPS_OF_ADDRESSES))
+        except OSError:
+            yield
+            return
+        loop.add_reader(kernel, drain)
+        try:
+            yield
+        finally:
+            loop.remove_reader(kernel)
 
 
 def read_addresses() -> frozenset[Address]:

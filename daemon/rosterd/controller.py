@@ -133,8 +133,9 @@ class Controller:
             log.warning("agent.lost", error=str(error), effect="the last known members stay in force")
 
     def addresses_read(self, addresses: frozenset[Address]) -> None:
-        """Take the addresses of this machine; they count from the next turn on."""
+        """Take the addresses of this machine: a member at one of them may claim a port of the balancer's own."""
         self._observed.machine = addresses
+        self.wake("machine")
 
     def file_changed(self, path: Path, change: FileChange) -> None:
         """Note what happened to a file of the settings or the template; it is read once it is whole."""

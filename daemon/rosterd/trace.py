@@ -17,8 +17,11 @@ from rosterd.model import Change
 SHOWN = 20
 """How many members a line names."""
 
-Word: TypeAlias = Literal["agent", "failure", "file", "look", "operator", "rejection", "reload"]
-"""What can wake the loop, bounded so that it can label a metric; `look` is a turn that found something by itself."""
+Word: TypeAlias = Literal["agent", "failure", "file", "look", "machine", "operator", "rejection", "reload"]
+"""What can wake the loop, bounded so that it can label a metric.
+
+`look` is a turn that found something by itself; `machine` is a change of this machine's addresses.
+"""
 
 WORDS: tuple[str, ...] = get_args(Word)
 

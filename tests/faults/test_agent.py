@@ -17,6 +17,7 @@ import msgpack
 import pytest
 
 from tests.balancer import Balancer, throughout
+from tests.frozen import freeze
 from tests.loopback import RPC_PORT, free_port
 
 STOPPED_S = 60.0
@@ -83,7 +84,7 @@ def test_a_daemon_that_is_slower_than_ten_thousand_events(tmp_path: Path) -> Non
         balancer.start()
         first = balancer.add_web()
         balancer.wait_served(first)
-        os.kill(balancer.daemon.pid, signal.SIGSTOP)
+        freeze(balancer.daemon.pid)
         before = resident_kb(balancer.daemon.pid)
         fire_events(balancer.agent.rpc_address, EVENTS)
         second = balancer.add_web()

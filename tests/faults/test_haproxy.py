@@ -23,6 +23,7 @@ from rosterd.errors import ProxyError
 from rosterd.model import Running
 from rosterd.proxy.socket import HAProxySocket, observe
 from tests.balancer import replace
+from tests.frozen import freeze
 
 UP_WITHIN_S = 20.0
 HEALED_WITHIN_S = 2.0
@@ -144,7 +145,7 @@ async def test_a_haproxy_that_stands_still(place: Place) -> None:
     await place.until_served(*webs)
     pids = (await place.pid_of_master(), await place.pid_of_worker())
     for pid in pids:
-        signal_process(pid, signal.SIGSTOP)
+        freeze(pid)
     await place.cluster.stop(webs.pop())
     webs.append(place.cluster.add_web())
     await asyncio.sleep(STILL_S)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.balancer import Balancer, throughout
 from tests.faults.schedule import moments
+from tests.frozen import freeze
 
 TRIALS = 12
 LATEST_S = 0.9
@@ -91,7 +92,7 @@ def test_a_machine_that_is_paused_for_half_a_minute(tmp_path: Path) -> None:
         pids = (balancer.haproxy.pid, balancer.running().pid, balancer.daemon.pid, balancer.agent.pid)
         mark = balancer.daemon.mark()
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         time.sleep(30.0)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)

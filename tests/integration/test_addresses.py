@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, ip_address
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 from rosterd.addresses import STALE, UNKNOWN, LocalAddresses, read_addresses
 from rosterd.model import Address
 from tests.balancer import until
+from tests.island import Island
 
 
 def by_ip() -> frozenset[Address]:
@@ -79,3 +81,25 @@ def test_what_was_read_stays_known() -> None:
         local.look()
     assert [line["effect"] for line in lines] == [STALE]
     assert len(told) == 1
+
+
+async def test_new_address_is_known_when_the_kernel_announces_it() -> None:
+    """The next look by the clock is an hour away, and the kernel's announcement is not waited out."""
+    known: list[frozenset[Address]] = []
+    local = LocalAddresses(known.append, reread_s=3600.0)
+    local.look()
+    following = asyncio.create_task(local.run())
+    try:
+        with Island() as island:
+            await asyncio.sleep(0.1)  # the task listens
+            further = ip_address(await asyncio.to_thread(island.outside))
+            async with asyncio.timeout(10.0):
+                while further not in known[-1]:  # noqa: ASYNC110  nothing announces it to the test
+                    await asyncio.sleep(0.01)
+        async with asyncio.timeout(10.0):
+            while further in known[-1]:  # noqa: ASYNC110  the same
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following

@@ -10,6 +10,7 @@ import pytest
 from rosterd.model import AdminState
 from rosterd.proxy.commands import stat_rows
 from tests.balancer import Balancer, WebNode
+from tests.frozen import freeze
 
 EDITS = 5
 ASK_STAT = "show stat -1 4 -1"
@@ -43,7 +44,7 @@ def test_a_server_that_hangs_gets_no_request_over_edits_and_comes_back(balancer:
     nodes = hangs, drained, _ = [balancer.add_web() for _ in range(3)]
     balancer.wait_served(*nodes)
     balancer.haproxy.ask(f"set server nodes/{drained.name} state drain")
-    hangs.server.process.send_signal(signal.SIGSTOP)
+    freeze(hangs.server.process.pid)
     try:
         balancer.until(lambda: not is_up(balancer, hangs), "the check to fail", within=30)
         with balancer.traffic():

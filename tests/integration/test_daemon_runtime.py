@@ -17,6 +17,7 @@ import pytest
 
 from rosterd.model import AdminState
 from tests.balancer import SECOND_PORTS, Balancer, WebNode, throughout
+from tests.frozen import freeze
 from tests.haproxy_process import version_under_test
 
 LONGEST_REQUEST_S = 30.0
@@ -305,7 +306,7 @@ def test_haproxy_dies_in_the_middle_of_changes(balancer: Balancer) -> None:
 def test_a_worker_that_hangs_is_given_up_and_seen_again(balancer: Balancer, web: WebNode) -> None:
     """Its socket has a deadline; nothing is believed of it meanwhile, and what changed is made good afterwards."""
     mark, pid = balancer.daemon.mark(), balancer.running().pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         balancer.daemon.wait_event("proxy.lost", mark)
         web.agent.set_tags(weight="8")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.balancer import Balancer, Json
+from tests.frozen import freeze
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def waiting_request(balancer: Balancer, seconds: int) -> Iterator[None]:
 @contextmanager
 def standing_still(pid: int) -> Iterator[None]:
     """Have a process stand still meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:

@@ -27,6 +27,7 @@ from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master, check
 from rosterd.proxy.socket import HAProxySocket, observe
+from tests.frozen import freeze
 from tests.haproxy_process import BINARY, HAProxyProcess, running_haproxy
 from tests.loopback import free_address
 
@@ -160,7 +161,7 @@ async def test_a_stopped_worker_does_not_outlive_the_reload_that_haproxy_dies_of
     survives = haproxy.version > (3, 0)
     await applier.reload(haproxy.text("second", f"{PAGE} second"), 99)
     (worker,) = (await applier_master(haproxy).processes()).workers
-    os.kill(worker.pid, signal.SIGSTOP)
+    freeze(worker.pid)
     try:
         with pytest.raises(ReloadFailed):
             await applier.reload(deadly(haproxy), 99)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +23,7 @@ from rosterd.proxy.reload import Master, check
 from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import compile_template, render
 from rosterd.settings import CheckSettings, ProxySettings, ServiceSettings
+from tests.frozen import freeze
 from tests.haproxy_process import BINARY, HAProxyProcess
 from tests.loopback import free_port
 from tests.web_server import WebServer
@@ -279,7 +279,7 @@ async def test_a_check_of_a_server_that_stands_still_ends_before_the_interval_do
 ) -> None:
     """Such a server takes connections and never answers; waiting a whole interval three times would let it go on."""
     frozen = web_server()
-    frozen.process.send_signal(signal.SIGSTOP)
+    freeze(frozen.process.pid)
     balancer.services = (NODES.model_copy(update={"check": CheckSettings(interval_s=5.0, timeout_s=0.1)}),)
     balancer.start(line_of(frozen, 1))
     haproxy = HAProxySocket(balancer.haproxy.runtime_socket, deadline_s=5.0)

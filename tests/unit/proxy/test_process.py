@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rosterd.proxy.process import MasterProcess, continue_stopped, listening_process
+from tests.frozen import freeze
 
 LISTEN = """
 import socket, sys, time
@@ -88,9 +89,7 @@ def test_socket_without_a_listener_leads_to_no_process(path: Path) -> None:
 
 def test_stopped_process_receives_the_signal_that_waits_for_it(child: subprocess.Popen[bytes]) -> None:
     """The kernel delivers no SIGTERM to a process that is stopped."""
-    os.kill(child.pid, signal.SIGSTOP)
-    stat = Path("/proc") / str(child.pid) / "stat"
-    until(lambda: ") T " in stat.read_text(encoding="utf-8"))
+    freeze(child.pid)
     os.kill(child.pid, signal.SIGTERM)
     assert continue_stopped([child.pid]) == (child.pid,)
     assert child.wait(5) == -signal.SIGTERM
