@@ -400,6 +400,24 @@ async def test_a_check_that_hangs_is_killed_with_its_children(tmp_path: Path) ->
     await until(lambda: not child.exists() or ") Z " in child.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_check_that_is_cancelled_while_it_starts_leaves_no_process(turns: int, tmp_path: Path) -> None:
+    """The cancellation comes at each step of the start; a child of the program has the same end."""
+    slow = script(
+        tmp_path / "slow", f"sleep 600 & echo $! > {tmp_path}/child.new; mv {tmp_path}/child.new {tmp_path}/child; wait"
+    )
+    task = asyncio.create_task(check(slow, tmp_path / "haproxy.cfg", deadline_s=60.0))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251  the loop stands still while the program starts its child
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if (tmp_path / "child").exists():
+        child = Path("/proc") / (tmp_path / "child").read_text(encoding="utf-8").strip() / "stat"
+        await until(lambda: not child.exists() or ") Z " in child.read_text(encoding="utf-8"))
+
+
 async def test_a_program_that_is_missing_or_is_none_is_named(tmp_path: Path) -> None:
     """A path without a file, a file that may not be run and one that is no program."""
     plain = tmp_path / "plain"

@@ -92,24 +92,32 @@ def _absolute(path: Path) -> str:
 async def _run(*command: str, directory: Path | None) -> tuple[int, str]:
     """Run a program to its end and return its exit code (negative: the signal) and what it wrote."""
     async with _pipe() as (stream, write_end):
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=subprocess.DEVNULL,
-            stdout=write_end,
-            stderr=write_end,
-            process_group=0,
-            cwd=directory if directory is not None and os.access(directory, os.X_OK) else None,
+        # A start that is cancelled half-way would end the program alone, and not what it has started by then.
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *command,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                process_group=0,
+                cwd=directory if directory is not None and os.access(directory, os.X_OK) else None,
+            )
         )
-        write_end.close()
         try:
+            process = await asyncio.shield(starting)
+            write_end.close()
             output = await _read_bounded(stream)
             return await process.wait(), output.decode("utf-8", "replace")
         finally:
-            if process.returncode is None:
-                # Its process group is its own: this ends what it started, too.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+            await _end(await starting)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a program that still runs, with what it started: its process group is its own."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -123,12 +131,12 @@ async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
     read_end, write_end = os.fdopen(read_descriptor, "rb"), os.fdopen(write_descriptor, "wb")
     stream = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), read_end)
-    try:
-        yield stream, write_end
-    finally:
-        transport.close()
-        write_end.close()
+    with write_end:
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), read_end)
+        try:
+            yield stream, write_end
+        finally:
+            transport.close()
 
 
 async def _read_bounded(stream: asyncio.StreamReader) -> bytes:
