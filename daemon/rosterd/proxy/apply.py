@@ -24,6 +24,7 @@ from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.kept_health import kept_health
 from rosterd.proxy.reload import Master, ReloadProof, check, lacks_reason, with_reason
 from rosterd.proxy.start_check import try_start
+from rosterd.proxy.versions import Version
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +121,7 @@ class Applier:
         warnings = tuple(dict.fromkeys((*followed.warnings, *proof.warnings)))  # both often say the same
         return Applied(proof, warnings, followed.check_s, followed.install_s, reload_s, kept_down)
 
-    def _try_start(self, text: str, version: tuple[int, int]) -> None:
+    def _try_start(self, text: str, version: Version) -> None:
         """Raise `ConfigRefused` for what `haproxy -c` does not see and a start would fail on."""
         try:
             held = self._file.read_good()

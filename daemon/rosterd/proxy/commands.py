@@ -21,6 +21,7 @@ from ipaddress import ip_address
 from rosterd.config_text import MARK
 from rosterd.errors import ProxyGarbled
 from rosterd.model import Address, AdminState, AgentCheck, Running, RunningServer
+from rosterd.proxy.versions import OLDEST, Version, version_of
 
 SHOW_INFO = "show info"
 SHOW_SERVERS = "show servers state"
@@ -336,8 +337,8 @@ class Processes:
     failed: int
     workers: tuple[Worker, ...]
     old_workers: tuple[Worker, ...]
-    version: tuple[int, int] = (0, 0)
-    """The master's, as (3, 2); (0, 0) where the answer does not have it."""
+    version: Version = OLDEST
+    """The master's; the oldest where the answer does not have it."""
 
 
 _PROC_ROW = re.compile(
@@ -363,18 +364,14 @@ def parse_proc(text: str) -> Processes:
     old_workers = tuple(_workers(rows.get("old workers", [])))
     if failed and not workers:
         workers, old_workers = _still_serving(old_workers)
-    version = _VERSION.search(masters[0]["rest"])
     return Processes(
         master_pid=int(masters[0]["pid"]),
         reloads=int(masters[0]["reloads"]),
         failed=failed,
         workers=workers,
         old_workers=old_workers,
-        version=(int(version[1]), int(version[2])) if version else (0, 0),
+        version=version_of(masters[0]["rest"].split()[-1]),
     )
-
-
-_VERSION = re.compile(r"\s(\d{1,3})\.(\d{1,3})[^\s]*\s*$")
 
 
 def _still_serving(listed_as_old: tuple[Worker, ...]) -> tuple[tuple[Worker, ...], tuple[Worker, ...]]:

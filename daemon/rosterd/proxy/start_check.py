@@ -20,14 +20,13 @@ from rosterd.errors import ConfigRefused
 from rosterd.proxy.binds import try_listeners
 from rosterd.proxy.needs import Line, Needs, read_needs
 from rosterd.proxy.process import Capability, Surroundings
+from rosterd.proxy.versions import CHROOT_AUTO_SINCE, CHROOT_NEEDS_RIGHT_BEFORE, Version
 
 _FIRST_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-_CHROOT_AUTO_SINCE = (3, 4)
-_CHROOT_NEEDS_RIGHT_BEFORE = (3, 3)
 
 
 def try_start(
-    text: str, held: str | None, seen_by: Surroundings | None, version: tuple[int, int], shown_as: Path
+    text: str, held: str | None, seen_by: Surroundings | None, version: Version, shown_as: Path
 ) -> None:
     """Raise `ConfigRefused` with file and line where a HAProxy of this version could not start with `text`.
 
@@ -42,7 +41,7 @@ def try_start(
         try_listeners(needs, None if held is None else read_needs(held, name), shown_as)
 
 
-def _try_paths_and_rights(needs: Needs, seen_by: Surroundings, version: tuple[int, int], shown_as: Path) -> None:
+def _try_paths_and_rights(needs: Needs, seen_by: Surroundings, version: Version, shown_as: Path) -> None:
     found = [
         *_chroot_problems(needs, seen_by, version),
         *_folder_problems(needs, seen_by),
@@ -57,15 +56,15 @@ def _try_paths_and_rights(needs: Needs, seen_by: Surroundings, version: tuple[in
         )
 
 
-def _chroot_problems(needs: Needs, seen_by: Surroundings, version: tuple[int, int]) -> Iterator[tuple[Line, str]]:
+def _chroot_problems(needs: Needs, seen_by: Surroundings, version: Version) -> Iterator[tuple[Line, str]]:
     for chroot in needs.chroots:
         if chroot.path == "auto":
-            if version < _CHROOT_AUTO_SINCE:
+            if version < CHROOT_AUTO_SINCE:
                 yield chroot.line, "HAProxy knows 'auto' since 3.4: give the path of an empty directory"
             continue
         if reason := _no_directory(seen_by.path(chroot.path)):
             yield chroot.line, f"{chroot.path} {reason}: create an empty directory there, or name another one"
-        elif version < _CHROOT_NEEDS_RIGHT_BEFORE and seen_by.lacks(Capability.SYS_CHROOT):
+        elif version < CHROOT_NEEDS_RIGHT_BEFORE and seen_by.lacks(Capability.SYS_CHROOT):
             yield chroot.line, "HAProxy does not run as root, and may not change its root: leave the line out"
 
 

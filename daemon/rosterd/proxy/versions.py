@@ -1,7 +1,8 @@
 """The differences between HAProxy 2.6 and 3.4 that decide what is sent to it. Pure.
 
 Differences that an answer shows by itself are handled where the answer is parsed, in `proxy/commands.py`: the reply to
-`reload`, and the process list after a failed reload. A batch has one form for all versions, in `proxy/actions.py`.
+`reload`, and the process list after a failed reload. An answer that names no version counts as one of the oldest. A
+batch has one form for all versions, in `proxy/actions.py`.
 
 The tables were checked by experiment on 2.6.12, 2.8.25, 3.0.11, 3.2.26 and 3.4.7. An option that a table does not name
 is sent; if HAProxy refuses it, the refusal is a reason to reload.
@@ -30,6 +31,13 @@ DYNAMIC_COOKIE_SINCE: Version = (2, 8)
 
 DEFAULTS_SINCE: Mapping[str, Version] = {"sni-auto": (3, 3), "check-sni-auto": (3, 3)}
 """Words that say what has been the default since then, and that `add server` refuses."""
+
+
+CHROOT_AUTO_SINCE: Version = (3, 4)
+"""Before, `chroot auto` is a directory of that name."""
+
+CHROOT_NEEDS_RIGHT_BEFORE: Version = (3, 3)
+"""Before, a `chroot` without the right to it ends HAProxy; since then it is a warning."""
 
 
 def version_of(text: str) -> Version:
