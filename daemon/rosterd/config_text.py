@@ -5,25 +5,19 @@ is one that only a reload removes. Rules:
 
 - A member's server line is one in the section `backend` or `listen` of a service, by the name of a member's server.
   Each other line belongs to the frame, `server` lines of other sections included.
-- Comments and blank lines do not count, nor do blanks between words. What is quoted or escaped is part of its word.
+- Comments and blank lines do not count, nor do blanks between words. Quotes and escapes count as they are written.
 - The other servers in a service's section are the template's own. `server-template` makes as many as it says.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 
+from rosterd.config_lines import ConfigLine, Section, config_lines, template_numbers
 from rosterd.model import Contents, FrameLine, LineChange, Options, ServerKey
-
-_PROXIES = frozenset({"defaults", "frontend", "backend", "listen"})
-_OTHERS = frozenset({"global", "peers", "resolvers", "userlist", "mailers", "program", "http-errors", "ring", "cache"})
-_NEWER = frozenset({"log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "acme", "healthcheck"})
-SECTIONS = _PROXIES | _OTHERS | _NEWER
-"""The words that begin a section."""
 
 MARK = "rosterd:"
 """How the description of a configuration of ours starts; the digest of its structure follows."""
@@ -31,43 +25,33 @@ MARK = "rosterd:"
 MAX_TEMPLATE_SERVERS = 10_000
 """Servers of one `server-template` line that are known by name."""
 
-_QUOTING = re.compile(r"[\"'\\]")
-_WORD = re.compile(r"""(?:\\.|"(?:\\.|[^"\\])*"|'[^']*'|[^\s"'\\#])+|#.*|["'\\]""")
-"""A word with all that is quoted or escaped in it; a comment; or a quote that nothing ends."""
-
-_NUMBERS = re.compile(r"(?:(\d{1,6})-)?(\d{1,6})")
-
 
 def read_contents(text: str, members: Mapping[str, Container[str]]) -> Contents:
     """Take a text apart; `members` are the names of the members' servers of each service."""
     frame: list[FrameLine] = []
     options: dict[ServerKey, Options] = {}
     template_servers: dict[ServerKey, int | None] = {}
-    structure = heading = ""
-    service: str | None = None
+    structure = ""
     defaults = _Defaults()
-    for line in text.split("\n"):  # where HAProxy ends a line, and only there
-        words = _words(line)
-        if not words:
-            continue
+    for line in config_lines(text):
+        words, section = line.words, line.section
         first = words[0]
-        if first in SECTIONS:
-            heading = " ".join(words)
-            defaults.enter(words)
-            service = words[1] if first in ("backend", "listen") and len(words) > 1 and words[1] in members else None
-        elif first == "server" and service is not None and len(words) > 2:
-            if words[1] in members[service]:
-                options[service, words[1]] = defaults.with_line(words)
+        is_of_service = section.has_servers and section.name in members and len(words) > 2
+        if line.begins_section:
+            defaults.enter(section)
+        elif first == "server" and is_of_service:
+            if words[1] in members[section.name]:
+                options[section.name, words[1]] = defaults.with_line(line)
                 continue
-            template_servers[service, words[1]] = _id_of(words)
-        elif first == "server-template" and service is not None and len(words) > 2:
-            template_servers.update(dict.fromkeys(((service, name) for name in _expanded(words)), None))
+            template_servers[section.name, words[1]] = _id_of(words)
+        elif first == "server-template" and is_of_service:
+            template_servers.update(dict.fromkeys(((section.name, name) for name in _expanded(words)), None))
         elif first == "default-server":
-            defaults.add(words)
-        elif first == "description" and heading == "global" and len(words) > 1 and words[1].startswith(MARK):
+            defaults.add(line)
+        elif first == "description" and section.keyword == "global" and len(words) > 1 and words[1].startswith(MARK):
             structure = words[1].removeprefix(MARK)
             continue
-        frame.append(FrameLine(heading, " ".join(words)))
+        frame.append(FrameLine(section.heading, " ".join(line.written)))
     return Contents(structure, tuple(frame), options, template_servers)
 
 
@@ -107,15 +91,6 @@ def _moved(old: Sequence[FrameLine], new: Sequence[FrameLine]) -> Iterator[LineC
     yield from (LineChange(True, each.section, each.line) for each in new[first:last])
 
 
-def _words(line: str) -> list[str]:
-    """The words of a line, quotes and escapes as they are; a comment is none."""
-    if not _QUOTING.search(line):
-        return line.partition("#")[0].split()
-    words = _WORD.findall(line)
-    comment = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
-    return words[:comment]
-
-
 def _id_of(words: Sequence[str]) -> int | None:
     """The id that a server line gives; None where HAProxy finds one."""
     for word, value in pairwise(words[3:]):
@@ -129,12 +104,6 @@ def _expanded(words: Sequence[str]) -> Iterator[str]:
     return (f"{words[1]}{number}" for number in template_numbers(words[2])[:MAX_TEMPLATE_SERVERS])
 
 
-def template_numbers(text: str) -> range:
-    """The numbers of a `server-template`: `N` is 1 to N, `LOW-HIGH` those two and what lies between."""
-    found = _NUMBERS.fullmatch(text)
-    return range(int(found[1] or 1), int(found[2]) + 1) if found else range(0)
-
-
 class _Defaults:
     """The `default-server` words that hold at a line, as sections start from each other."""
 
@@ -145,24 +114,24 @@ class _Defaults:
         self._name: str | None = None
         """That of the `defaults` section that is being read; None in another one."""
 
-    def enter(self, words: Sequence[str]) -> None:
-        """A section begins with these words."""
-        base = self._named.get(words[-1]) if len(words) > 2 and words[-2] == "from" else None
-        if words[0] == "defaults":
-            self._name = words[1] if len(words) > 1 and words[1] != "from" else ""
+    def enter(self, section: Section) -> None:
+        """A section begins."""
+        base = self._named.get(section.base) if section.base else None
+        if section.keyword == "defaults":
+            self._name = section.name
             self._current = self._last = self._named[self._name] = base or ()
         else:
             self._name, self._current = None, self._last if base is None else base
 
-    def add(self, words: Sequence[str]) -> None:
+    def add(self, line: ConfigLine) -> None:
         """A `default-server` line adds to what holds."""
-        self._current = (*self._current, *words[1:])
+        self._current = (*self._current, *line.written[1:])
         if self._name is not None:
             self._last = self._named[self._name] = self._current
 
-    def with_line(self, words: Sequence[str]) -> Options:
-        """The options of the server line with these words."""
-        return (*without_own(self._current), *without_own(words[3:]))
+    def with_line(self, line: ConfigLine) -> Options:
+        """The options of a server line."""
+        return (*without_own(self._current), *without_own(line.written[3:]))
 
 
 _OWN_WITH_VALUE = frozenset({"id", "weight"})

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rosterd.config_text import SECTIONS, template_numbers, without_own
+from rosterd.config_lines import ConfigLine, config_lines, template_numbers
+from rosterd.config_text import without_own
 from rosterd.proxy.actions import MAX_OPTIONS, is_word
 from rosterd.proxy.versions import DEFAULTS_SINCE, DYNAMIC_COOKIE_SINCE, is_refused_by_add_server, version_of
 
@@ -31,7 +32,6 @@ a server that was added at run time, and each request opens one."""
 _DEFAULTS_OF_OBSERVE = {"error-limit": "10", "on-error": "fail-check"}
 """What `observe` means in a file. On HAProxy 2.6 one error takes down a server that was added at run time."""
 
-_NESTING = {".if": 1, ".endif": -1}
 _CONDITIONAL = frozenset({"server", "default-server", "balance", "hash-type", "cookie"})
 """Lines that decide how a server is added. Under `.if` only HAProxy knows whether one is in force."""
 
@@ -62,7 +62,7 @@ class _Section:
     hash_type: str = ""
     dynamic_cookie: bool = False
     obstacle: str = ""
-    servers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    servers: dict[str, tuple[tuple[str, ...], ConfigLine]] = field(default_factory=dict)
     """Each server's line, and the defaults that stand above it: those below are for others."""
     checks: frozenset[str] = frozenset()
     """What of `check` and `agent-check` the `default-server` lines switch on, also those that `defaults` leaves out."""
@@ -97,10 +97,10 @@ class ServerLines:
         defaults, line = found
         if obstacle := backend.obstacle or _balance_obstacle(backend) or self._cookie_obstacle(backend):
             return Addition((), obstacle)
-        if not _is_plain(line):
+        if not line.is_plain:
             return Addition((), "its line has quotes or escapes")
         # server NAME ENDPOINT option ...
-        words = list(self._for_command([*defaults, *line.split()[3:]]))
+        words = list(self._for_command([*defaults, *line.words[3:]]))
         options = (*words, *_implied(words))
         return Addition(options, self._option_obstacle(options))
 
@@ -146,32 +146,20 @@ def _read(text: str) -> Mapping[str, _Section]:
     named: dict[str, _Section] = {}
     backends: dict[str, _Section] = {}
     last = current = _Section()
-    depth = 0
-    for line in text.split("\n"):  # where HAProxy ends a line, and only there
-        words = line.partition("#")[0].split()
-        if not words:
+    for line in config_lines(text):
+        keyword, name, base, _ = line.section
+        if line.is_conditional and line.words[0] in _CONDITIONAL:
+            current.obstacle = f"a line of it with '{line.words[0]}' stands under .if"
+        if not line.begins_section:
+            _take(current, line)
             continue
-        depth += _NESTING.get(words[0], 0)
-        if depth and words[0] in _CONDITIONAL:
-            current.obstacle = f"a line of it with '{words[0]}' stands under .if"
-        if words[0] not in SECTIONS:
-            _take(current, words, line.partition("#")[0])
-            continue
-        name, base = _heading(words)
-        if words[0] == "defaults":
+        if keyword == "defaults":
             current = last = named[name] = named[base].derived() if base in named else _Section()
         else:
             current = named.get(base, last).derived()
-        if words[0] in ("backend", "listen"):
+        if line.section.has_servers:
             backends[name] = current
     return backends
-
-
-def _heading(words: Sequence[str]) -> tuple[str, str]:
-    """The name of a section, and that of the defaults that it starts from; empty where it has none."""
-    rest = list(words[1:])
-    base = rest[-1] if len(rest) > 1 and rest[-2] == "from" else ""
-    return ("" if not rest or rest[0] == "from" else rest[0]), base
 
 
 def checked_endpoints(text: str) -> Mapping[tuple[str, str], str]:
@@ -204,12 +192,13 @@ def _checks(before: frozenset[str], words: Sequence[str]) -> frozenset[str]:
     return now
 
 
-def _take(section: _Section, words: list[str], line: str) -> None:
+def _take(section: _Section, line: ConfigLine) -> None:
+    words = line.words
     _take_check(section, words)
     match words[0]:
         case "server" if len(words) > 2:
             section.servers[words[1]] = (tuple(section.defaults), line)
-        case "default-server" if _is_plain(line):
+        case "default-server" if line.is_plain:
             section.defaults += words[1:]
         case "default-server":
             section.obstacle = "its default-server line has quotes or escapes"
@@ -219,10 +208,6 @@ def _take(section: _Section, words: list[str], line: str) -> None:
             section.dynamic_cookie = "dynamic" in words[2:]
         case "hash-type":
             section.hash_type = words[1] if len(words) > 1 else ""
-
-
-def _is_plain(line: str) -> bool:
-    return not any(mark in line for mark in "\"'\\")
 
 
 def _balance_obstacle(backend: _Section) -> str:

@@ -11,12 +11,11 @@ Pure. The template is rendered without servers and with samples of every kind, a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from rosterd.config_text import SECTIONS
+from rosterd.config_lines import config_lines
 from rosterd.model import AdminState, Backend, Server
 from rosterd.rejection import template_line
 from rosterd.render import Template, render
@@ -33,9 +32,6 @@ _KINDS: tuple[tuple[str, IPv4Address | IPv6Address, int, AdminState], ...] = (
     ("off-by-tag", IPv4Address("192.0.2.15"), 0, AdminState.MAINT),
 )
 """Samples of everything that a server line may have to say. No two have the same weight but 0."""
-
-_WORD = re.compile(r"""(?:[^\s"'#\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
-_QUOTES = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)' """, re.VERBOSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,29 +193,17 @@ def _place(line: str, template: Template) -> str:
 
 
 def _read(text: str) -> _Text:
-    found, section, depth = _Text(), ("", ""), 0
-    for number, raw in enumerate(text.split("\n"), 1):  # where HAProxy ends a line, and only there
-        words = _words(raw)
-        if not words:
+    found = _Text()
+    for line in config_lines(text):
+        section, words = line.section, tuple(line.words)
+        server_or_socket = _Line(line.number, line.text, words, line.is_conditional) if len(words) > 2 else None
+        if line.begins_section:
+            if section.has_servers:
+                found.sections.add(section.name)
+        elif server_or_socket is None:
             continue
-        if words[0].startswith("."):
-            depth += {".if": 1, ".endif": -1}.get(words[0], 0)
-        elif words[0] in SECTIONS:
-            section = (words[0], words[1] if len(words) > 1 else "")
-            if section[0] in ("backend", "listen"):
-                found.sections.add(section[1])
-        elif words[0] == "server" and len(words) > 2 and section[0] in ("backend", "listen"):
-            found.servers.setdefault(section[1], []).append(_Line(number, raw, words, depth > 0))
-        elif words[:2] == ("stats", "socket") and section[0] == "global" and len(words) > 2:
-            found.sockets.append(_Line(number, raw, words, depth > 0))
+        elif words[0] == "server" and section.has_servers:
+            found.servers.setdefault(section.name, []).append(server_or_socket)
+        elif words[:2] == ("stats", "socket") and section.keyword == "global":
+            found.sockets.append(server_or_socket)
     return found
-
-
-def _words(line: str) -> tuple[str, ...]:
-    """The words of a line as HAProxy reads them, without its comment."""
-    words: list[str] = []
-    position = 0
-    while match := _WORD.match(line, len(line) - len(line[position:].lstrip())):
-        words.append(_QUOTES.sub(lambda found: next(part for part in found.groups() if part is not None), match[0]))
-        position = match.end()
-    return tuple(words)

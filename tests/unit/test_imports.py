@@ -39,6 +39,7 @@ PURE_CORE = frozenset(
         "rosterd.answers.status",
         "rosterd.backoff",
         "rosterd.blueprint",
+        "rosterd.config_lines",
         "rosterd.config_text",
         "rosterd.damping",
         "rosterd.debounce",

@@ -370,7 +370,7 @@ def parse_proc(text: str) -> Processes:
         failed=failed,
         workers=workers,
         old_workers=old_workers,
-        version=version_of(masters[0]["rest"].split()[-1]),
+        version=version_of(masters[0]["rest"].rstrip().rpartition(" ")[2]),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from rosterd.config_text import SECTIONS
+from rosterd.config_lines import config_lines
 from rosterd.settings import Endpoint, bind_endpoints
 
 _UNREADABLE = frozenset("\"'\\$")
@@ -107,17 +107,10 @@ def _last_value(lines: list[list[str]], before: list[str]) -> str:
 
 def _plain_lines(text: str) -> Iterator[tuple[Line, str, list[str]]]:
     """Yield each line of two words or more that HAProxy certainly reads as it stands, with its section."""
-    section, depth = "", 0
-    for number, line in enumerate(text.split("\n"), 1):
-        words = line.partition("#")[0].split()
-        if not words:
+    for line in config_lines(text):
+        if line.is_conditional or line.begins_section or len(line.words) < 2 or _UNREADABLE & set(line.text):
             continue
-        if words[0] in (".if", ".endif"):
-            depth += 1 if words[0] == ".if" else -1
-        elif words[0] in SECTIONS:
-            section = words[0]
-        elif depth == 0 and len(words) > 1 and not _UNREADABLE & set(line):
-            yield (number, " ".join(words)), section, words
+        yield (line.number, " ".join(line.words)), line.section.keyword, list(line.words)
 
 
 def _take_global(needs: Needs, line: Line, words: list[str]) -> None:

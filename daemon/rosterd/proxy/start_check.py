@@ -25,9 +25,7 @@ from rosterd.proxy.versions import CHROOT_AUTO_SINCE, CHROOT_NEEDS_RIGHT_BEFORE,
 _FIRST_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
-def try_start(
-    text: str, held: str | None, seen_by: Surroundings | None, version: Version, shown_as: Path
-) -> None:
+def try_start(text: str, held: str | None, seen_by: Surroundings | None, version: Version, shown_as: Path) -> None:
     """Raise `ConfigRefused` with file and line where a HAProxy of this version could not start with `text`.
 
     `held` is the text that HAProxy was last proven to run, and None where that is not known. What HAProxy's process
