@@ -10,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 _PROC = Path("/proc")
+
+_KILLED_WITHIN_S = 5.0
+"""A process that is killed ends within milliseconds, unless it waits for a disk."""
 
 
 def processes_of(session: int, run: Path) -> tuple[int, ...]:
@@ -39,13 +43,14 @@ def signal_process(pid: int, number: signal.Signals) -> None:
 
 
 def kill_processes(session: int, run: Path) -> None:
-    """SIGKILL to every process of a node, supervisord first so that it starts nothing anew."""
-    for _ in range(5):  # a process may be born between the look and the signal
-        pids = processes_of(session, run)
-        if not pids:
-            return
+    """SIGKILL to every process of a node, supervisord first so that it starts nothing anew; waits for the ends."""
+    give_up_at = time.monotonic() + _KILLED_WITHIN_S
+    while pids := processes_of(session, run):  # a process may be born between the look and the signal
         for pid in pids:
             signal_process(pid, signal.SIGKILL)
+        if time.monotonic() > give_up_at:
+            return
+        time.sleep(0.01)
 
 
 def socket_inodes(pids: Iterable[int]) -> frozenset[int]:

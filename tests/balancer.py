@@ -236,6 +236,12 @@ class Daemon:
         what = f"the log line {event} {fields or ''}"
         return until(lambda: self.events(event, since, **fields), what, within, told=self.tail)[0]
 
+    def only_event(self, event: str, since: int = 0, **fields: object) -> Json:
+        """Wait for such a log line, and return it: there is no second one by then."""
+        self.wait_event(event, since, WITHIN_S, **fields)
+        (line,) = self.events(event, since, **fields)
+        return line
+
     def get(self, path: str) -> Json:
         """Return what the admin interface answers at a path; an empty answer while nobody does."""
         connection = http.client.HTTPConnection(*self.admin, timeout=5)

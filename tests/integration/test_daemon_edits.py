@@ -113,7 +113,7 @@ def test_a_broken_template_changes_nothing(balancer: Balancer, line: str, reason
     assert f"{file}:{line_number(file, AFTER) + 1}" in error
     assert reason in error
     throughout(lambda: untouched(balancer) == before, 0.7, "the file and the worker")
-    assert len(balancer.daemon.events("edit.rejected", mark)) == 1
+    balancer.daemon.only_event("edit.rejected", mark)
 
     joins_and_leaves(balancer)
     assert balancer.daemon.status()["blueprint"]["error"] == error

@@ -126,7 +126,7 @@ def test_an_agent_that_is_silent_for_too_long(balancer: Balancer, web: WebNode) 
         balancer.daemon.wait_event("members.refreshed", mark)
         balancer.wait_ready()
     assert readiness(balancer) == (200, True, [])
-    assert len(balancer.daemon.events("members.went_stale", mark)) == 1
+    balancer.daemon.only_event("members.went_stale", mark)
     balancer.until(lambda: balancer.daemon.member(web.name)["status"] == "alive", "the web node to be known again")
     balancer.write_settings()
 
@@ -156,7 +156,7 @@ def test_a_start_without_an_agent(balancer: Balancer, web: WebNode) -> None:
     # Longer than it waits for the agent before it decides without.
     throughout(lambda: untouched(balancer) == before, 6.0, "the file and the worker without an agent")
     assert balancer.answering(4) == {web.address}
-    assert len(balancer.daemon.events("agent.lost", mark)) == 1
+    balancer.daemon.only_event("agent.lost", mark)
     balancer.agent.start()
     balancer.wait_ready()
     balancer.until(lambda: balancer.daemon.member(web.name)["status"] == "alive", "the web node to be known again")
@@ -369,4 +369,4 @@ def test_a_daemon_that_dies_while_haproxy_gets_a_new_socket(tmp_path: Path) -> N
         assert balancer.running_names() == {web.name, failed.name, out.name}
         assert balancer.daemon.server(failed.name)["held"] == "failed"
         assert balancer.daemon.server(out.name)["by_hand"] is True
-        assert len(balancer.daemon.events("proxy.reloaded", mark)) == 1
+        balancer.daemon.only_event("proxy.reloaded", mark)

@@ -304,13 +304,13 @@ def test_check_and_daemon_come_to_the_same_verdict(tmp_path: Path) -> None:
         assert balancer.daemon.command("check").returncode == 0
         assert not list(tmp_path.glob(".*candidate*"))
         mark = balancer.daemon.mark()
-        balancer.edit_template(relative + "frontend other\n    bind 192.0.2.77:80\n")
+        balancer.edit_template(relative + "frontend other\n    bind 192.0.2.77:8077\n")
         rejected = balancer.daemon.wait_event("edit.rejected", mark)["error"]
         checked = balancer.daemon.command("check")
         assert checked.returncode == 6
         for said in (rejected, checked.stderr):
             assert "this machine does not have the address 192.0.2.77" in said
-            assert f"is: bind 192.0.2.77:80, from line {len(relative.splitlines()) + 2} of the template" in said
+            assert f"is: bind 192.0.2.77:8077, from line {len(relative.splitlines()) + 2} of the template" in said
         kept = tmp_path / "haproxy.cfg.rejected"
         assert str(kept) in rejected
         assert "192.0.2.77" in kept.read_text()

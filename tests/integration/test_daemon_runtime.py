@@ -325,9 +325,9 @@ def test_a_socket_that_fails_with_commands_has_haproxy_reloaded(tmp_path: Path) 
         with cut_commands(balancer):
             web = balancer.add_web()
             balancer.wait_served(web)
+            balancer.daemon.only_event("proxy.reloaded", mark)
             effects = [event["effect"] for event in balancer.daemon.events("change.failed", mark)]
             assert effects == ["what HAProxy runs is looked up again", "HAProxy is reloaded instead"]
-            assert len(balancer.daemon.events("proxy.reloaded", mark)) == 1
             balancer.remove(web)
 
 
@@ -343,9 +343,9 @@ def test_what_haproxy_refuses_at_run_time_comes_by_a_reload(balancer: Balancer) 
     refused = balancer.daemon.wait_event("command.refused", mark)
     assert refused["server"] == node.name
     assert "'max-reuse'" in refused["error"]
-    (reloaded,) = balancer.daemon.events("proxy.reloaded", mark)
+    reloaded = balancer.daemon.only_event("proxy.reloaded", mark)
     assert reloaded["reasons"] == [f"nodes/{node.name}: HAProxy refused: {refused['error']}"]
-    assert len(balancer.daemon.events("command.refused", mark)) == 1
+    balancer.daemon.only_event("command.refused", mark)
     balancer.remove(node)
     balancer.edit_template(good)
     balancer.wait_content()
@@ -360,7 +360,7 @@ def test_a_static_algorithm_is_not_even_tried(balancer: Balancer, web: WebNode) 
     mark = balancer.daemon.mark()
     node = balancer.add_web()
     balancer.wait_served(node)
-    (reloaded,) = balancer.daemon.events("proxy.reloaded", mark)
+    reloaded = balancer.daemon.only_event("proxy.reloaded", mark)
     assert "balance static-rr" in reloaded["reasons"][0]
     assert balancer.daemon.events("command.refused", mark) == []
     balancer.remove(node)

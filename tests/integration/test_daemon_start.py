@@ -121,7 +121,7 @@ def test_nobody_is_there_yet(balancer: Balancer) -> None:
     balancer.start_haproxy()
     web = balancer.add_web()
     balancer.wait_served(web)
-    assert len(balancer.daemon.events("proxy.lost")) == 1
+    balancer.daemon.only_event("proxy.lost")
 
 
 def test_a_key_that_is_changed_under_it(balancer: Balancer) -> None:

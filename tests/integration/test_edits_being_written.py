@@ -135,8 +135,8 @@ def test_edit_by_a_usual_command_is_in_force_once(shops: Shops, tmp_path: Path, 
         subprocess.run([*command, *arguments], check=True)
         shops.balancer.until(lambda: shops.header() == "yes", "the edit in an answer")
     shops.daemon.wait_event("proxy.reloaded", mark)
-    assert len(shops.daemon.events("edit.taken", mark)) == 1
-    assert len(shops.daemon.events("proxy.reloaded", mark)) == 1
+    shops.daemon.only_event("edit.taken", mark)
+    shops.daemon.only_event("proxy.reloaded", mark)
     assert shops.daemon.events("edit.rejected", mark) == []
 
 
