@@ -176,8 +176,12 @@ async def test_a_stopped_worker_does_not_outlive_the_reload_that_haproxy_dies_of
 
 
 async def test_program_sections_are_checked_as_they_are_started(haproxy: HAProxyProcess, applier: Applier) -> None:
-    """They are valid in master-worker mode alone, and gone since 3.3."""
+    """They are valid in master-worker mode alone, have to be allowed from 3.1 on, and are gone since 3.3."""
     text = haproxy.text("second", f"{PAGE} second", "program sleeper", "command /bin/sleep 60")
+    if (3, 1) <= haproxy.version < (3, 3):
+        with pytest.raises(ConfigRefused, match="'program' section is deprecated"):
+            await applier.reload(text, 99)
+        text = text.replace("global\n", "global\n    expose-deprecated-directives\n", 1)
     if haproxy.version < (3, 3):
         await applier.reload(text, 99)
         assert await structure(haproxy) == "second"

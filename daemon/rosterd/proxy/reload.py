@@ -80,7 +80,8 @@ async def check(
     output = output.replace(_absolute(path), str(shown_as or path))
     messages = commands.parse_messages(output)
     if code != 0:
-        raise ConfigRefused("\n".join(messages.alerts) or output.strip() or f"haproxy -c ended with code {code}")
+        reasons = messages.alerts or messages.warnings  # 3.2 warns of what it refuses by itself
+        raise ConfigRefused("\n".join(reasons) or output.strip() or f"haproxy -c ended with code {code}")
     return messages.warnings
 
 
