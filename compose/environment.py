@@ -86,7 +86,6 @@ def _balancer(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
         "ROSTERD_PROXY__STATE_DIR": str(run),
         "ROSTERD_PROXY__MASTER_SOCKET": str(run / node.master_socket.name),
         "ROSTERD_PROXY__RUNTIME_SOCKET": str(run / node.runtime_socket.name),
-        "ROSTERD_PROXY__STDERR_FILE": str(run / node.logs.name / "haproxy.log"),
         "ROSTERD_PROXY__SYSLOG_SOCKET": str(run / "syslog.sock"),
         "ROSTERD_PROXY__ERRORS_503_FILE": str(home / "haproxy" / "errors" / "503.http"),
         "ROSTERD_PROXY__HTTP_BIND": f"{node.address}:{ports.http}",

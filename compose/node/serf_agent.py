@@ -10,6 +10,7 @@ The variables are those of agent_settings.py. Rules:
 - A node with a service can be drained: its agent answers the query of state_handler.py. Others have no handler, and so
   none that could hold their agent up.
 - Secrets are in files of mode 0600, never on a command line.
+- A supervisor that stands still does not block the agent: a relay is between the two (log_relay.py).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from compose.node import state_handler
+from compose.node import log_relay, state_handler
 from compose.node.agent_settings import AgentSettings, AgentSettingsError, read_settings
 from compose.node.endpoints import join_endpoint, split_endpoint
 
@@ -173,6 +174,7 @@ def main() -> None:
     write_private(settings.run / "serf.json", agent_config(settings, secrets.token_hex(3), join))
     if settings.port is not None:
         wait_for_service(settings.address or "127.0.0.1", settings.port)
+    log_relay.start()
     os.execv(serf, [serf, "agent", f"-config-file={settings.run / 'serf.json'}"])  # noqa: S606  becomes the agent
 
 

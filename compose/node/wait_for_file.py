@@ -2,12 +2,17 @@
 
 HAProxy cannot start without the configuration that rosterd writes first; until then this process holds its place
 under supervisord, so that no start order is wrong and no failed start is counted.
+
+HAProxy writes each change of a server's health on its standard error, from the threads that carry traffic. The pipe to
+supervisord is made non-blocking before: while supervisord stands still, such a line is lost instead of stopping HAProxy.
+The reasons of a start or a reload that fails stay in the log, which `haproxy -q` would silence.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import time
 from pathlib import Path
@@ -28,7 +33,15 @@ def main(arguments: list[str]) -> None:
         sys.exit(EXIT_USAGE)
     while not file.exists():
         time.sleep(POLL_S)
+    never_wait_for_reader()
     os.execv(program, command)  # noqa: S606  becomes the command, so that signals reach it
+
+
+def never_wait_for_reader() -> None:
+    """Make the pipes of standard output and standard error non-blocking: supervisord made them for this program alone."""
+    for descriptor in (1, 2):
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.set_blocking(descriptor, False)
 
 
 if __name__ == "__main__":

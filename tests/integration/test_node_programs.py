@@ -7,19 +7,23 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from compose.cluster import HOME
-from compose.node import state_handler
+from compose.node import log_relay, state_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
+POLL_S = 0.01
+LINES = 5000
+"""Many times what a pipe takes."""
 
 
 def spawn(module: str, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
@@ -34,7 +38,7 @@ def spawn(module: str, *arguments: str, **environ: str) -> subprocess.Popen[byte
 
 
 def wait(condition: Callable[[], bool]) -> None:
-    """Wait, 10 s at most."""
+    """Wait, `TIMEOUT_S` at most."""
     give_up_at = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up_at
@@ -83,6 +87,50 @@ def test_a_command_that_is_missing_is_named(tmp_path: Path) -> None:
 
     assert process.returncode == 2
     assert "no-such-program" in output
+
+
+def test_relay_copies_all_lines_to_a_reader_that_reads(tmp_path: Path) -> None:
+    """The last words of a program arrive, with or without a line's end."""
+    written = "".join(f"{number} {'x' * 100}\n" for number in range(1000)) + "the end"
+    with (tmp_path / "log").open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", log_relay.__file__],
+            input=written.encode(),
+            stdout=log,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert (tmp_path / "log").read_text() == f"{written}\n"
+
+
+def test_relay_drops_and_counts_lines_while_its_reader_stands_still() -> None:
+    """The program that writes is never blocked; the reader learns later how many lines are missing."""
+    read_end, write_end = os.pipe()
+    lines: list[bytes] = []
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", log_relay.__file__], stdin=subprocess.PIPE, stdout=write_end
+    ) as relay:
+        os.close(write_end)
+        assert relay.stdin is not None
+        for number in range(LINES):
+            relay.stdin.write(b"%d %s\n" % (number, b"x" * 100))
+        relay.stdin.flush()
+        sent = LINES
+        with os.fdopen(read_end, "rb") as reader:
+            reading = threading.Thread(target=lambda: lines.extend(reader))
+            reading.start()
+            while not any(line.startswith(b"log_relay: ") for line in lines):
+                assert sent < LINES + TIMEOUT_S / POLL_S
+                relay.stdin.write(b"later\n")
+                relay.stdin.flush()
+                sent += 1
+                time.sleep(POLL_S)
+            relay.stdin.close()
+            reading.join(TIMEOUT_S)
+    reports = [int(line.split()[1]) for line in lines if line.startswith(b"log_relay: ")]
+    assert sum(reports) > LINES / 2
+    assert sum(reports) + len(lines) - len(reports) == sent
 
 
 def test_an_agent_with_wrong_variables_names_them_all() -> None:

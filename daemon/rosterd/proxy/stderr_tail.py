@@ -9,6 +9,7 @@ HAProxy 2.6 answers a reload with nothing, and one that ends answers nothing mor
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ def stderr_tail(file: Path | None, process: MasterProcess | None) -> StderrTail:
     size = _size_of_file(path)
     if path is not None and size is not None:
         return StderrTail(path, size, f"it is in {path}")
+    if target == os.devnull:
+        return StderrTail(None, 0, "it is not written (-q); start HAProxy by hand without -q on that file to see it")
     if target.startswith("socket:"):
         return StderrTail(None, 0, "it is in the journal of HAProxy's service (journalctl)")
     return StderrTail(None, 0, "it is in the log that HAProxy's supervisor keeps; proxy.stderr_file names it")

@@ -146,7 +146,7 @@ class ProxySettings(_Section):
     stderr_file: FilePath | None = Field(
         None,
         description="Where HAProxy's supervisor keeps HAProxy's standard error: the reason of a failed reload is there "
-        "when HAProxy does not answer it (2.6, or one that ended)",
+        "when HAProxy does not answer it (2.6, or one that ended). Started with -q, HAProxy writes nothing there",
     )
     apply: Literal["runtime", "reload"] = Field(
         "runtime",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from rosterd.proxy.process import MasterProcess
@@ -39,3 +40,14 @@ async def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
         assert tail.path is None
         assert await tail.alerts() == ()
         assert "proxy.stderr_file" in tail.whereabouts
+
+
+async def test_quiet_haproxy_is_named_as_the_cause_of_the_missing_reason(tmp_path: Path) -> None:
+    """With -q, HAProxy's standard error is /dev/null."""
+    with subprocess.Popen(["sleep", "60"], stderr=subprocess.DEVNULL) as process:
+        try:
+            tail = stderr_tail(None, MasterProcess(process.pid, started=""))
+            assert "without -q" in tail.whereabouts
+            assert await tail.alerts() == ()
+        finally:
+            process.kill()
