@@ -4,7 +4,7 @@ HAProxy cannot start without the configuration that rosterd writes first; until 
 under supervisord, so that no start order is wrong and no failed start is counted.
 
 HAProxy writes each change of a server's health on its standard error, from the threads that carry traffic. The pipe to
-supervisord is made non-blocking before: while supervisord stands still, such a line is lost instead of stopping HAProxy.
+HAProxy writes each change of a server's health on its standard error, from threads that carry traffic. The pipe to
 The reasons of a start or a reload that fails stay in the log, which `haproxy -q` would silence.
 """
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
 
 
 def never_wait_for_reader() -> None:
-    """Make the pipes of standard output and standard error non-blocking: supervisord made them for this program alone."""
+    """Make the pipes of output and errors non-blocking: supervisord made them for this program alone."""
     for descriptor in (1, 2):
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.set_blocking(descriptor, False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import subprocess
 from pathlib import Path
 
 from rosterd.proxy.process import MasterProcess
@@ -42,12 +42,13 @@ async def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
         assert "proxy.stderr_file" in tail.whereabouts
 
 
-async def test_quiet_haproxy_is_named_as_the_cause_of_the_missing_reason(tmp_path: Path) -> None:
+async def test_quiet_haproxy_is_named_as_the_cause_of_the_missing_reason() -> None:
     """With -q, HAProxy's standard error is /dev/null."""
-    with subprocess.Popen(["sleep", "60"], stderr=subprocess.DEVNULL) as process:
-        try:
-            tail = stderr_tail(None, MasterProcess(process.pid, started=""))
-            assert "without -q" in tail.whereabouts
-            assert await tail.alerts() == ()
-        finally:
-            process.kill()
+    process = await asyncio.create_subprocess_exec("sleep", "60", stderr=asyncio.subprocess.DEVNULL)
+    try:
+        tail = stderr_tail(None, MasterProcess(process.pid, started=""))
+        assert "without -q" in tail.whereabouts
+        assert await tail.alerts() == ()
+    finally:
+        process.kill()
+        await process.wait()
