@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgpack
 import pytest
 import structlog
 
@@ -97,6 +99,47 @@ async def test_ten_thousand_members_are_read(agent: FakeAgent) -> None:
         await heard.until(lambda: heard.latest and len(heard.latest.records) == 10_001, PATIENT_S)
         agent.put(FakeMember("web7", "10.0.0.7", status="failed"))
         await heard.until(lambda: heard.status("web7") == "failed", PATIENT_S)
+
+
+def with_empty_maps(reply: bytes) -> bytes:
+    """Replace the member list of a reply by 16 MB of lists of empty maps."""
+    start, found, _ = reply.partition(b"\x81\xa7Members")
+    return start + found + b"\xdc\x00\xff" + (b"\xdc\xff\xff" + b"\x80" * 65_535) * 255 if found else reply
+
+
+async def test_member_list_of_empty_maps_is_refused_within_little_memory(agent: FakeAgent) -> None:
+    """Decoded whole, such a reply takes 1.2 GB, which the process then keeps."""
+    async with heard_from(agent, replace(QUICK, request_timeout=60.0)) as heard:
+        await heard.until(lambda: heard.latest, PATIENT_S)
+        agent.garble = with_empty_maps
+        tracemalloc.start()
+        try:
+            await heard.until(lambda: heard.errors, 6 * PATIENT_S)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        agent.garble = None
+        assert type(heard.errors[0]) is SerfOutOfStep
+        assert peak < 300 * 1024 * 1024  # what the fake agent holds of its reply included
+        await heard.until(lambda: heard.story[-2:] == ["reached", "snapshot"], PATIENT_S)
+
+
+async def test_missing_memory_ends_the_conversation_only(agent: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table for which there is no memory is a lost agent, with the reason, and the daemon goes on."""
+    has_memory = False
+    decode = msgpack.unpackb
+
+    def unpackb(data: bytes, **options: object) -> object:
+        if not has_memory:
+            raise MemoryError
+        return decode(data, **options)
+
+    monkeypatch.setattr(msgpack, "unpackb", unpackb)
+    async with heard_from(agent) as heard:
+        await heard.until(lambda: heard.errors, PATIENT_S)
+        assert "no memory" in str(heard.errors[0])
+        has_memory = True
+        await heard.until(lambda: heard.latest, PATIENT_S)
 
 
 async def test_a_storm_of_log_lines_costs_few_reads(agent: FakeAgent) -> None:

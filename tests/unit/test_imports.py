@@ -79,6 +79,7 @@ PURE_CORE = frozenset(
         "rosterd.server_lines",
         "rosterd.serf.lookup",
         "rosterd.serf.protocol",
+        "rosterd.serf.unpacking",
         "rosterd.serf.session",
         "rosterd.serf.state_change",
         "rosterd.settings",
@@ -190,6 +191,7 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "rosterd.includes": frozenset({"jinja2"}),
     "rosterd.render": frozenset({"jinja2"}),
     "rosterd.serf.protocol": frozenset({"msgpack"}),
+    "rosterd.serf.unpacking": frozenset({"msgpack"}),
     # The settings are read from a file and the environment; once loaded, they are values.
     "rosterd.settings.load": frozenset({"os", "pathlib", "pydantic", "pydantic_settings", "tomllib"}),
     "rosterd.settings.sections": frozenset({"pathlib", "pydantic", "pydantic_settings"}),

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Protocol, cast
 
 from rosterd.backoff import backoff
-from rosterd.errors import SerfAuthRefused, SerfError, SerfUnreachable
+from rosterd.errors import SerfAuthRefused, SerfError, SerfOutOfStep, SerfUnreachable
 from rosterd.serf.session import BecameLive, SerfTiming, Session, SessionEvent
 
 if TYPE_CHECKING:
@@ -166,7 +166,13 @@ class _Binding(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone; `exc` is the system's error, or the bug that a listener raised."""
-        self._end(SerfUnreachable(reason_of(exc)) if isinstance(exc, OSError) else exc)
+        match exc:
+            case OSError():
+                self._end(SerfUnreachable(reason_of(exc)))
+            case MemoryError():  # asyncio had none for what it was about to read, or the session none for its table
+                self._end(SerfOutOfStep("there is no memory for what it sent"))
+            case _:
+                self._end(exc)
 
     def abort(self) -> None:
         """Drop the connection without a word; safe at any time."""

@@ -11,14 +11,14 @@ Rules:
 - Nothing about a shape is taken on trust: what does not fit raises `SerfOutOfStep` with the name of the field. After
   that the stream has no known position, and the only cure is a new connection.
 - Strings in replies need not be UTF-8 and stay `bytes`; requests use str, as Serf hangs up on anything else.
-- What a peer can make us hold is bounded: one message by `MESSAGE_LIMIT` bytes, one list by `LIST_LIMIT` items.
+- What a peer can make us hold is bounded; `unpacking.py` has the limits.
 
 Source: Serf's `command/agent/ipc.go`, and the bytes recorded in `tests/fixtures/serf`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
@@ -29,16 +29,7 @@ import msgpack
 from rosterd.errors import SerfOutOfStep
 from rosterd.model import MemberRecord
 from rosterd.parse import escaped
-
-MESSAGE_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of one message. 10,000 members take 2 MB; the rest is for long names and full tags. What is decoded can take
-sixty times as much memory when a peer sends nothing but empty maps, so this is no larger than it must be."""
-
-LIST_LIMIT: Final = 65_536
-"""Items of one list, so members too. The decoder reserves memory for a list when it has read only its length."""
-
-MAP_LIMIT: Final = 4_096
-"""Keys of one map. Serf bounds all tags of a member to 512 bytes."""
+from rosterd.serf.unpacking import FEED_SIZE, Map, Partial, Unpacking
 
 IPC_VERSION: Final = 1
 
@@ -204,12 +195,8 @@ class Wire:
         self._numbers = count(1)
         self._asked: dict[int, Command] = {}
         self._subscribed: dict[int, Command] = {}
-        self._header: _Header | None = None
-        self._received = 0
-        self._understood = 0
-        self._unpacker = msgpack.Unpacker(
-            raw=True, max_buffer_size=MESSAGE_LIMIT, max_array_len=LIST_LIMIT, max_map_len=MAP_LIMIT
-        )
+        self._input = Unpacking()
+        self._messages = self._read_messages()
 
     def request(self, request: Request) -> bytes:
         """Number a request, expect its reply, and return its bytes."""
@@ -228,32 +215,37 @@ class Wire:
         out of step only then.
 
         Raises:
-            SerfOutOfStep: the bytes are no msgpack, fit no request of ours, or exceed a limit.
+            SerfOutOfStep: the bytes are no msgpack, fit no request of ours, exceed a limit, or there is no memory to
+                decode them.
         """
-        for item in self._unpack(data):
-            message = self._take(item)
-            if message is not None:
-                yield message
+        for start in range(0, len(data), FEED_SIZE):
+            try:
+                self._input.feed(data[start : start + FEED_SIZE])
+                while (message := next(self._messages)) is not None:
+                    yield message
+            except MemoryError:
+                raise SerfOutOfStep("there is no memory to decode what it sent") from None
+            self._input.check_length()
 
-    def _unpack(self, data: bytes) -> Iterator[object]:
-        self._received += len(data)
-        try:
-            self._unpacker.feed(data)
-            for item in self._unpacker:
-                self._understood = self._unpacker.tell()
-                yield item
-        except (ValueError, msgpack.exceptions.UnpackException) as error:
-            raise SerfOutOfStep(f"undecodable bytes: {str(error) or type(error).__name__}") from None
-        # The decoder drops what it has read of a message, but keeps what it made of it: count for it.
-        if self._received - self._understood > MESSAGE_LIMIT:
-            raise SerfOutOfStep(f"a message of more than {MESSAGE_LIMIT} bytes")
+    def _read_messages(self) -> Generator[Message | None, None, None]:
+        """Yield the messages in order, and None whenever the next one is not complete."""
+        while True:
+            self._input.begin_message()
+            header = self._take_header(_as_map((yield from self._input.map("a header")), "a header"))
+            if header.has_body:
+                yield (yield from self._read_body(header))
+            else:
+                yield self._take_reply(header)
 
-    def _take(self, item: object) -> Message | None:
-        """Take the next whole object: the body that the last header announced, or a header."""
-        header, self._header = self._header, None
-        if header is None:
-            return self._take_header(_as_map(item, "a header"))
-        body = _as_map(item, f"the body of `{header.command.value}`")
+    def _read_body(self, header: _Header) -> Partial[Message]:
+        where = f"the body of `{header.command.value}`"
+        match header.command:
+            case Command.STREAM | Command.MONITOR:
+                yield from self._input.skip_map(where)
+                return Told(header.command)
+            case Command.MEMBERS:
+                return (yield from self._read_members(where))
+        body = _as_map((yield from self._input.map(where)), where)
         if header.error:
             return Refused(header.command, header.error)
         message = _BODIES[header.command](body)
@@ -261,20 +253,33 @@ class Wire:
             del self._subscribed[header.seq]
         return message
 
-    def _take_header(self, item: _Map) -> Message | None:
+    def _read_members(self, where: str) -> Partial[Members]:
+        """Read the one body that is large: member by member, so that only what is used of each is held."""
+        records: list[MemberRecord] | None = None
+        for _ in range((yield from self._input.open_map(where))):
+            if (yield from self._input.item(where)) != b"Members":
+                yield from self._input.skip()
+                continue
+            count = yield from self._input.open_list("Members of `members`")
+            records = []
+            for _ in range(count):
+                records.append(_read_member(_as_map((yield from self._input.item("a member")), "a member")))
+        if records is None:
+            raise SerfOutOfStep("Members of `members` is absent")
+        return Members(tuple(records))
+
+    def _take_header(self, item: Map) -> _Header:
         seq = _field(item, b"Seq", int, "a header")
         error = _one_line(_field(item, b"Error", bytes, "a header"))
         if seq in self._asked:
-            return self._take_reply(_Header(self._asked.pop(seq), seq, error))
+            command = self._asked.pop(seq)
+            return _Header(command, seq, error, has_body=_has_body(command, error))
         if seq not in self._subscribed or error:
             raise SerfOutOfStep(f"a reply with Seq {seq} that fits no request; Error: {error!r}")
-        self._header = _Header(self._subscribed[seq], seq, error)
-        return None
+        return _Header(self._subscribed[seq], seq, error, has_body=True)
 
-    def _take_reply(self, header: _Header) -> Message | None:
-        if header.has_body:
-            self._header = header
-            return None
+    def _take_reply(self, header: _Header) -> Message:
+        """Take a reply that is its header alone."""
         if header.error:
             return Refused(header.command, header.error)
         if header.command in _WITH_RECORDS:
@@ -284,30 +289,30 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What the header of a reply or of a subscription's record said."""
+    """What the header of a reply or of a subscription's record said, and whether a body follows."""
 
     command: Command
     seq: int
     error: str
+    has_body: bool
 
-    @property
-    def has_body(self) -> bool:
-        """Whether Serf sends a body after this header of a reply."""
-        if self.error:
-            return self.command in _WITH_BODY_THOUGH_REFUSED and self.error not in _NO_BODY_AFTER
-        return self.command in _WITH_BODY
+
+def _has_body(command: Command, error: str) -> bool:
+    """Whether Serf sends a body after this header of a reply."""
+    if error:
+        return command in _WITH_BODY_THOUGH_REFUSED and error not in _NO_BODY_AFTER
+    return command in _WITH_BODY
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------
 
-_Map: TypeAlias = dict[object, object]
 _Value = TypeVar("_Value")
 
 # Between them they move with every join, leave, crash and reap; health_score is here because a snapshot carries it.
 _MARKS: Final = (b"member_time", b"members", b"failed", b"left", b"event_time", b"health_score")
 
 
-def _read_stats(body: _Map) -> Stats:
+def _read_stats(body: Map) -> Stats:
     serf = _as_map(body.get(b"serf"), "serf in `stats`")
     mark = tuple(_field(serf, key, bytes, "serf in `stats`") for key in _MARKS)
     score = mark[-1]
@@ -317,12 +322,7 @@ def _read_stats(body: _Map) -> Stats:
     return Stats(mark=mark, health_score=int(score), agent=agent)
 
 
-def _read_members(body: _Map) -> Members:
-    listed: list[object] = _field(body, b"Members", list, "`members`")
-    return Members(tuple(_read_member(_as_map(item, "a member")) for item in listed))
-
-
-def _read_member(item: _Map) -> MemberRecord:
+def _read_member(item: Map) -> MemberRecord:
     # Go encodes an empty slice or map that was never made as nil.
     address, tags = item.get(b"Addr"), item.get(b"Tags")
     return MemberRecord(
@@ -334,7 +334,7 @@ def _read_member(item: _Map) -> MemberRecord:
     )
 
 
-def _read_tags(item: _Map) -> dict[bytes, bytes]:
+def _read_tags(item: Map) -> dict[bytes, bytes]:
     tags: dict[bytes, bytes] = _field(item, b"Tags", dict, "a member")
     for value in tags.values():
         if type(value) is not bytes:
@@ -342,11 +342,11 @@ def _read_tags(item: _Map) -> dict[bytes, bytes]:
     return tags  # the decoder allows only bytes as keys
 
 
-def _read_joined(body: _Map) -> Joined:
+def _read_joined(body: Map) -> Joined:
     return Joined(_field(body, b"Num", int, "`join`"))
 
 
-def _read_query(body: _Map) -> Message:
+def _read_query(body: Map) -> Message:
     kind = _field(body, b"Type", bytes, "`query`")
     if kind == b"done":
         return QueryEnded()
@@ -359,23 +359,20 @@ def _read_query(body: _Map) -> Message:
     raise SerfOutOfStep(f"Type of `query` is none that there is: {kind[:20]!r}")
 
 
-_BODIES: Final[Mapping[Command, Callable[[_Map], Message]]] = {
+_BODIES: Final[Mapping[Command, Callable[[Map], Message]]] = {
     Command.STATS: _read_stats,
-    Command.MEMBERS: _read_members,
     Command.JOIN: _read_joined,
     Command.QUERY: _read_query,
-    Command.STREAM: lambda _: Told(Command.STREAM),
-    Command.MONITOR: lambda _: Told(Command.MONITOR),
 }
 
 
-def _as_map(item: object, where: str) -> _Map:
+def _as_map(item: object, where: str) -> Map:
     if not isinstance(item, dict):
         raise SerfOutOfStep(f"{where} is no map but {type(item).__name__}")
     return item
 
 
-def _field(item: _Map, key: bytes, kind: type[_Value], where: str) -> _Value:
+def _field(item: Map, key: bytes, kind: type[_Value], where: str) -> _Value:
     value = item.get(key)
     if type(value) is not kind:  # exactly: a bool is no number here
         found = "absent" if key not in item else type(value).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import tracemalloc
 
 import msgpack
 import pytest
@@ -28,6 +29,7 @@ from rosterd.serf.protocol import (
     Told,
     Wire,
 )
+from rosterd.serf.unpacking import MESSAGE_LIMIT
 from tests.fixtures.serf.record import CONVERSATIONS, HOSTILE_NAME, HOSTILE_TAGS, RAW_NAME, RAW_TAGS, recorded
 
 # What each recorded conversation says before events and log lines are counted.
@@ -281,8 +283,8 @@ def test_a_member_of_another_shape_names_the_field(field: str, value: object) ->
 @pytest.mark.parametrize(
     ("command", "body", "told"),
     [
-        (Command.MEMBERS, {}, "Members of `members` is no list but absent"),
-        (Command.MEMBERS, {"Members": {}}, "Members of `members` is no list but dict"),
+        (Command.MEMBERS, {}, "Members of `members` is absent"),
+        (Command.MEMBERS, {"Members": {}}, "Members of `members` is no list"),
         (Command.MEMBERS, {"Members": [1]}, "a member is no map"),
         (Command.MEMBERS, {"Members": [MEMBER | {"Tags": {"a": 1}}]}, "Tags of a member"),
         (Command.MEMBERS, [], "the body of `members` is no map"),
@@ -343,14 +345,20 @@ def test_requests_are_numbered_and_use_str() -> None:
     ]
 
 
-def test_an_endless_message_is_cut_off() -> None:
+def waiting_for_members() -> Wire:
+    """Return a wire that has asked for the members, and has read the header of the reply."""
+    wire = Wire()
+    wire.request(protocol.members())
+    assert take(wire, msgpack.packb({"Error": "", "Seq": 1})) == []
+    return wire
+
+
+def test_endless_message_is_cut_off_at_the_limit() -> None:
     """A peer that never ends its message can make us hold no more than the limit."""
-    wire = asked("members")
-    take(wire, recorded("auth"))
-    start = msgpack.packb({"Error": "", "Seq": 3}) + b"\xdd\x00\x01\x00\x00"  # a list of 65,536 …
-    take(wire, start)
-    filler = (b"\xda\x03\xfd" + b"x" * 1021) * 1024  # … strings of 1 KiB
-    for _ in range(protocol.MESSAGE_LIMIT // len(filler) - 1):
+    wire = waiting_for_members()
+    take(wire, b"\x81\xa7Members\xdd\x00\x00\x01\x00\xde\x01\x00")  # 256 members, the first a map of 256 …
+    filler = b"\xdb\x00\x00\xff\xfb" + b"x" * 65_531  # … strings of 64 KiB
+    for _ in range(MESSAGE_LIMIT // len(filler) - 1):
         assert take(wire, filler) == []
     with pytest.raises(SerfOutOfStep, match="more than"):
         take(wire, filler)
@@ -358,20 +366,73 @@ def test_an_endless_message_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     "start",
-    [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 5000, b"\xc1"],
-    ids=["list", "map", "depth", "unknown"],
+    [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x81\xa0" + b"\x91" * 5000, b"\xc1", b"\x81\xc1"],
+    ids=["list", "map", "depth", "unknown", "unknown-key"],
 )
 def test_a_promise_of_gigabytes_is_not_believed(start: bytes) -> None:
     """A length or depth above the limits, or an unknown byte, ends the conversation before memory is taken."""
-    with pytest.raises(SerfOutOfStep, match=r"undecodable bytes: \w+"):
+    with pytest.raises(SerfOutOfStep, match=r"undecodable bytes: \w+|a header is"):
         take(asked("handshake"), start)
 
 
-def test_ten_thousand_members_fit() -> None:
+def members_of(*items: bytes) -> bytes:
+    """Return a list of these encoded members."""
+    header: bytes = msgpack.Packer().pack_array_header(len(items))
+    return header + b"".join(items)
+
+
+EMPTY_MAPS: dict[str, object] = {f"{n:02x}": {} for n in range(256)}
+MANY_TAGS = {f"{n:02x}": "" for n in range(171)}
+LONG_LIST = b"\xdc\xff\xff"
+BOMBS = {
+    "lists of empty maps": (members_of(*[LONG_LIST + b"\x80" * 65_535] * 255), "max_array_len"),
+    "a list of numbers in a member": (members_of(b"\x81\xa1x" + LONG_LIST + b"\xd0\x80" * 65_535), "max_array_len"),
+    "nested lists, each announced long": (members_of(b"\x81\xa1x" + LONG_LIST * 5_000), "StackError"),
+    "maps of empty maps": (members_of(*[msgpack.packb({"x": EMPTY_MAPS, **MEMBER})] * 6_000), "map entries"),
+    "members with many tags": (members_of(*[msgpack.packb(MEMBER | {"Tags": MANY_TAGS})] * 6_000), "map entries"),
+    "a member with too many tags": (
+        members_of(msgpack.packb(MEMBER | {"Tags": {f"{n:03x}": "" for n in range(257)}})),
+        "max_map_len",
+    ),
+    "too many members": (b"\xdd\x00\x01\x00\x01", "a list of 65537 items"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_objects_of_a_message_are_bounded(bomb: str) -> None:
+    """One byte on the wire can be an object of 64 bytes, so that a message of 16 MB could become a gigabyte."""
+    wire = waiting_for_members()
+    body, reason = BOMBS[bomb]
+    tracemalloc.start()
+    try:
+        with pytest.raises(SerfOutOfStep, match=reason):
+            take(wire, b"\x81\xa7Members" + body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * 1024 * 1024
+
+
+def test_ten_thousand_members_with_twenty_tags_fit() -> None:
     """The limits leave room for a cluster far larger than any that a balancer serves."""
-    (table,) = body_of(Command.MEMBERS, {"Members": [MEMBER | {"Name": f"n{n}" * 20} for n in range(10_000)]})
+    tags = {f"tag{n}": f"value{n}" for n in range(20)}
+    (table,) = body_of(
+        Command.MEMBERS, {"Members": [MEMBER | {"Name": f"n{n}" * 20, "Tags": tags} for n in range(10_000)]}
+    )
     assert isinstance(table, Members)
     assert len(table.records) == 10_000
+    assert len(table.records[-1].tags) == 20
+
+
+def test_no_memory_is_out_of_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is not there ends the conversation, not the process."""
+
+    def fails(*_args: object, **_options: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(msgpack, "unpackb", fails)
+    with pytest.raises(SerfOutOfStep, match="no memory"):
+        take(asked("handshake"), recorded("handshake"))
 
 
 msgpack_values = st.recursive(
