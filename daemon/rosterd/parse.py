@@ -19,6 +19,7 @@ from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
 
 from rosterd.model import Address, AdminState, Member, MemberRecord, Quarantined, Status
+from rosterd.reached import denial
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -131,11 +132,8 @@ def _address(raw: bytes) -> Address:
         address = v6.ipv4_mapped or v6
     else:
         raise _Refused(f"address has {len(raw)} bytes, neither 4 nor 16")
-    if address.is_unspecified or address.is_multicast or address == IPv4Address("255.255.255.255"):
-        raise _Refused(f"address {address} is not that of one machine")
-    if address.is_link_local:
-        # IPv6 would need an interface; IPv4 is where clouds keep what their machines must not tell.
-        raise _Refused(f"address {address} is link-local")
+    if reason := denial(address):
+        raise _Refused(f"address {address} {reason}")
     return address
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import product
 
 from hypothesis import strategies as st
@@ -102,3 +102,15 @@ hostile_records = st.builds(
     ),
     status=st.one_of(st.sampled_from([status.encode() for status in STATUSES]), hostile_text),
 )
+
+
+def forms_of(address: str) -> tuple[str, str, str, str, str]:
+    """Return IPv6 addresses that lead to an IPv4 address: mapped, compatible, NAT64, 6to4, Teredo."""
+    number = int(IPv4Address(address))
+    return (
+        f"::ffff:{address}",
+        str(IPv6Address(number)),
+        str(IPv6Address(int(IPv6Address("64:ff9b::")) | number)),
+        str(IPv6Address(int(IPv6Address("2002::")) | number << 80)),
+        str(IPv6Address(int(IPv6Address("2001:0:cb00:7101::")) | number ^ 0xFFFFFFFF)),
+    )

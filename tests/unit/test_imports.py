@@ -69,6 +69,7 @@ PURE_CORE = frozenset(
         "rosterd.proxy.needs",
         "rosterd.proxy.traffic",
         "rosterd.proxy.versions",
+        "rosterd.reached",
         "rosterd.rejection",
         "rosterd.render",
         "rosterd.report",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rosterd.model import AdminState, Member, MemberRecord, Quarantined, Status
 from rosterd.parse import escaped, parse_member, parse_status, printable, raw_of, shown_name
-from tests.unit.members import hostile_records, hostile_text, record
+from tests.unit.members import forms_of, hostile_records, hostile_text, record
 
 SAFE_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z", re.ASCII)
 """Written here a second time: what HAProxy, a shell and a terminal take as one plain word."""
@@ -188,6 +188,32 @@ class TestAddress:
     def test_link_local_is_quarantined(self, address: str) -> None:
         """IPv6 means nothing without an interface, which Serf does not tell; IPv4 leads to a cloud's secrets."""
         assert "link-local" in reason_of(parse_member(record("a", address)))
+
+    @pytest.mark.parametrize("cloud", ["100.100.100.200", "168.63.129.16", "192.0.0.192", "169.254.169.254"])
+    @pytest.mark.parametrize("form", range(6))
+    def test_address_of_a_clouds_service_is_refused_in_every_notation(self, cloud: str, form: int) -> None:
+        """It answers whoever asks from this machine, secrets among the answers."""
+        address = (cloud, *forms_of(cloud))[form]
+        assert "address" in reason_of(parse_member(record("a", address)))
+
+    @pytest.mark.parametrize("target", ["0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255"])
+    @pytest.mark.parametrize("form", range(6))
+    def test_address_of_no_one_machine_is_refused_in_every_notation(self, target: str, form: int) -> None:
+        """The address that is really reached counts."""
+        address = (target, *forms_of(target))[form]
+        assert "is not that of one machine" in reason_of(parse_member(record("a", address)))
+
+    @pytest.mark.parametrize("address", ["fd00:ec2::254", "fd20:ce::254", "64:ff9b:1::1", "::", "ff02::1"])
+    def test_ipv6_address_that_cannot_serve_is_refused(self, address: str) -> None:
+        """Metadata of clouds has IPv6 addresses too."""
+        assert "address" in reason_of(parse_member(record("a", address)))
+
+    @pytest.mark.parametrize(
+        "address", ["100.100.100.199", "192.0.1.1", "fd00:ec3::1", "2001:db8::1", "64:ff9b::a00:1"]
+    )
+    def test_neighbour_of_a_refused_address_parses(self, address: str) -> None:
+        """The deny list is no wider than it says."""
+        assert str(member_of(parse_member(record("a", address))).address) == address
 
 
 class TestNumbers:

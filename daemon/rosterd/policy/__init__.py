@@ -23,8 +23,9 @@ unless an operator knows better.
 
 What somebody did by hand on HAProxy (drain, maintenance) stays until it is taken back there, or the member leaves.
 
-Nobody serves from outside `networks`, from this machine's loopback unless they say so, or at a port of the balancer's
-own: whoever reaches the gossip port could otherwise have requests sent wherever this machine can connect to.
+Nobody serves from outside `networks`, from this machine's loopback unless they say so, at a port of the balancer's own,
+or at another of this machine's that `own_ports` does not name: whoever reaches the gossip port could otherwise have
+requests sent wherever this machine can connect to.
 
 One address and port is served once in a service: an alive member before a held one, who has it before who asks for it,
 who takes traffic before who does not.

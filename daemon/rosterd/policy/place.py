@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rosterd.model import Server
 from rosterd.policy.candidate import Candidate
 from rosterd.policy.view import View
+from rosterd.reached import reached
 from rosterd.settings import PolicySettings
 
 
@@ -38,11 +39,14 @@ def _bar(service: str, server: Server, view: View, limits: PolicySettings) -> st
     """Why this server may not be served under its name or from where it is; empty when it may."""
     if server.name in view.template_servers.get(service, {}):
         return "the template has a server of its own by this name: rename one of the two"
-    address = server.address
-    if server.endpoint in view.own:
-        return f"{address} port {server.port} is the balancer's own"
+    address, target = server.address, reached(server.address)
+    shown = f"{address}" if target == address else f"{address}, which leads to {target},"
+    if (target, server.port) in view.own:
+        return f"{shown} port {server.port} is the balancer's own"
+    if target in view.own.addresses and not target.is_loopback and server.port not in limits.own_ports:
+        return f"{shown} is this machine's own address: policy.own_ports does not name port {server.port}"
     if not limits.networks:
-        return f"address {address} is loopback, which policy.networks does not name" if address.is_loopback else ""
+        return f"address {shown} is loopback, which policy.networks does not name" if target.is_loopback else ""
     if any(address in network for network in limits.networks):
         return ""
     return f"address {address} is in none of policy.networks"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -37,6 +37,9 @@ ENV_PREFIX = "ROSTERD_"
 
 MOST_CHECK_TEXT = 250
 """Characters of a check's text."""
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Section(BaseModel):
@@ -208,6 +211,11 @@ class PolicySettings(_Section):
 
     networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="Where members that may serve are, such as 10.0.0.0/8; empty is everywhere but on loopback"
+    )
+    own_ports: tuple[Port, ...] = Field(
+        (),
+        description="Ports at which members may serve on addresses of the balancer's own machine, such as that of a "
+        "web server beside it; its other ports are barred, and loopback is a matter of networks",
     )
     hold_s: Seconds = Field(60.0, description="How long a failed member's server stays whatever its check says")
     longest_hold_s: Seconds = Field(600.0, description="How long it stays if its check passes")
