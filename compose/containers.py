@@ -20,7 +20,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from compose.engine import Engine, owned_by
+from compose.engine import COMPOSE_FILE, RUNTIME_PORT_FILE, Engine, owned_by
 from compose.model import HOME, ClusterError
 from compose.network import Ports, free_ports
 
@@ -86,7 +86,8 @@ class ContainerCluster:
         ports = free_ports(HOST)
         second = free_ports(HOST, above=ports)
         variables = {"ROSTERD_ETC": str(etc), **_variables(ports, ""), **_variables(second, "_2")}
-        return cls(replace(engine, variables=variables), directory, ports, second)
+        files = (COMPOSE_FILE, RUNTIME_PORT_FILE)  # the view of HAProxy that demo and tests have comes by that port
+        return cls(replace(engine, variables=variables, files=files), directory, ports, second)
 
     @property
     def template(self) -> Path:

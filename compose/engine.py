@@ -16,8 +16,11 @@ from compose.model import HOME, ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 COMPOSE_FILE = HOME / "compose" / "compose.yaml"
+RUNTIME_PORT_FILE = HOME / "compose" / "runtime-port.yaml"
+"""Publishes HAProxy's runtime API, which `compose.yaml` alone does not."""
 PROJECT_LABEL = "com.docker.compose.project"
 ANSWER_S = 10.0
 COMMAND_S = 120.0
@@ -32,13 +35,15 @@ class EngineError(ClusterError):
 class Engine:
     """How to call docker and compose, for one project.
 
-    `project` names containers, networks and volumes; `variables` are those of .env.example.
+    `project` names containers, networks and volumes; `variables` are those of .env.example; compose gets `files` in
+    their order.
     """
 
     compose_command: tuple[str, ...]
     project: str
     variables: dict[str, str] = field(default_factory=dict)
     has_buildx: bool = False
+    files: tuple[Path, ...] = (COMPOSE_FILE,)
 
     @classmethod
     def find(cls, project: str) -> Engine:
@@ -68,8 +73,9 @@ class Engine:
         return ["docker", *arguments]
 
     def compose(self, *arguments: str) -> list[str]:
-        """A compose command for our file and project."""
-        return [*self.compose_command, "--project-name", self.project, "--file", str(COMPOSE_FILE), *arguments]
+        """A compose command for our files and project."""
+        files = (word for file in self.files for word in ("--file", str(file)))
+        return [*self.compose_command, "--project-name", self.project, *files, *arguments]
 
     def output_of(self, *arguments: str) -> str:
         """What a docker command prints, for the way out: a failure is as good as nothing."""

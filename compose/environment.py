@@ -90,7 +90,6 @@ def _balancer(node: Node, files: RunDirectory, ports: Ports) -> dict[str, str]:
         "ROSTERD_PROXY__ERRORS_503_FILE": str(home / "haproxy" / "errors" / "503.http"),
         "ROSTERD_PROXY__HTTP_BIND": f"{node.address}:{ports.http}",
         "ROSTERD_PROXY__STATS_BIND": f"{node.address}:{ports.stats}",
-        "ROSTERD_PROXY__RUNTIME_BIND": f"{node.address}:{ports.runtime}",
         "ROSTERD_ADMIN__LISTEN": f"{node.address}:{ports.admin}",
         "ROSTERD_POLICY__NETWORKS": '["127.0.0.0/8"]',  # all nodes are on this machine
         "ROSTERD_LOG__FORMAT": "json",

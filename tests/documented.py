@@ -71,6 +71,7 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
         "docker compose -f compose/compose.yaml build",
         "docker compose -f compose/compose.yaml up -d --scale webapp=3",
         "docker compose -f compose/compose.yaml up -d --scale webapp=8",
+        "docker compose -f compose/compose.yaml -f compose/runtime-port.yaml up -d",
         "docker compose -f compose/compose.yaml exec ha rosterd status",
         "docker compose -f compose/compose.yaml exec ha rosterd drain NODE",
         "docker compose -f compose/compose.yaml --profile ha2 up -d",

@@ -42,6 +42,7 @@ from rosterd.notify import Notifier
 from rosterd.proxy.apply import Applier, Checker
 from rosterd.proxy.config_file import ConfigFile
 from rosterd.proxy.reload import Master
+from rosterd.proxy.runtime_relay import RuntimeRelay
 from rosterd.proxy.socket import HAProxySocket
 from rosterd.proxy.traffic import Reading
 from rosterd.render import Template
@@ -49,7 +50,7 @@ from rosterd.serf.client import SerfClient, SerfTiming
 from rosterd.serf.endpoints import parse_seed
 from rosterd.serf.exchange import TableExchange
 from rosterd.serf.seeds import SeedKeeper
-from rosterd.settings import ProxySettings, Settings, ignored_variables, load
+from rosterd.settings import ProxySettings, Settings, ignored_variables, load, split_host_port
 from rosterd.sources import Sources
 from rosterd.stdlib_logs import StdlibLogs
 from rosterd.trace import traces
@@ -118,7 +119,7 @@ async def _run(
             _measure_lag(journal.metrics),
             report_dropped(writer, journal.metrics.log_lines_dropped),
         )
-        parts = [*_serf_parts(settings, controller), *beside]
+        parts = [*_serf_parts(settings, controller), *_runtime_relay(settings.proxy), *beside]
         await _run_until_stopped(controller, parts, stop)
         log.info("daemon.stopped")
 
@@ -261,6 +262,11 @@ def _serf_parts(settings: Settings, controller: Controller) -> Iterator[Coroutin
             join_timeout=timing.join_timeout,
             latest=controller.latest_snapshot,
         ).run()
+
+
+def _runtime_relay(proxy: ProxySettings) -> Iterator[Coroutine[Any, Any, None]]:
+    if proxy.runtime_bind is not None:
+        yield RuntimeRelay(*split_host_port(proxy.runtime_bind), proxy.runtime_socket, time.monotonic).run()
 
 
 @contextlib.contextmanager

@@ -177,7 +177,8 @@ def render(
     try:
         text = template.compiled.render(
             structure=structure,
-            proxy=proxy,
+            # The daemon listens there. A template of an older version would have HAProxy listen as well.
+            proxy=proxy.model_copy(update={"runtime_bind": None}),
             services=[_view(service, servers) for service in services],
             routes=routes(services),
         )

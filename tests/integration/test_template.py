@@ -43,12 +43,10 @@ class Balancer:
         self.haproxy = HAProxyProcess(directory)
         address = self.haproxy.address
         self.stats_port = free_port(address)
-        self.runtime_port = free_port(address)
         self.syslog_socket = directory / "log.sock"
         self.proxy = ProxySettings(
             http_bind=f"{address}:{self.haproxy.port}",
             stats_bind=f"{address}:{self.stats_port}",
-            runtime_bind=f"{address}:{self.runtime_port}",
             runtime_socket=self.haproxy.runtime_socket,
             syslog_socket=self.syslog_socket,
             errors_503_file=HAPROXY / "errors" / "503.http",
@@ -186,14 +184,12 @@ async def test_what_a_server_is_told_of_the_client(balancer: Balancer, web_serve
     assert "x-forwarded-proto: http\r" in head
 
 
-async def test_stats_page_and_runtime_ports(balancer: Balancer) -> None:
-    """The page is at `/` of its port; the runtime API answers on its loopback port."""
+async def test_stats_page(balancer: Balancer) -> None:
+    """The page is at `/` of its port."""
     balancer.start()
     page = await raw(balancer.haproxy.address, balancer.stats_port, "GET / HTTP/1.0\r\n\r\n")
     assert page.startswith("HTTP/1.1 200")
     assert "Statistics Report for HAProxy" in page
-    info = await raw(balancer.haproxy.address, balancer.runtime_port, "show info\n")
-    assert f"description: rosterd:{STRUCTURE}\n" in info
 
 
 async def test_requests_are_logged_to_the_syslog_socket(

@@ -64,6 +64,7 @@ class TestSources:
         assert settings.services[0].match == {"role": "backend"}
         assert settings.services[0].port == 3000
         assert settings.serf.host_port == ("127.0.0.1", 7373)
+        assert settings.proxy.runtime_bind is None
 
     def test_a_file(self, write: Write) -> None:
         """Keys that it does not name keep their defaults."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rosterd.render import Part, compile_template, structure_digest
+from rosterd.render import Part, compile_template, render, structure_digest
 from rosterd.settings import ProxySettings, ServiceSettings, load
 from rosterd.template_rules import broken_rules
 
@@ -52,6 +52,25 @@ def test_shipped_templates_keep_the_rules(path: Path) -> None:
     template = compile_template(path.read_text(encoding="utf-8"), str(path))
     structure = structure_digest(template, settings.proxy, settings.services)
     assert broken_rules(template, structure, settings.proxy, settings.services) == ()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.parent.name)
+def test_shipped_templates_open_no_runtime_api_over_tcp(path: Path) -> None:
+    """HAProxy would obey web pages there; also where the settings ask for the port, which is the daemon's."""
+    settings = load(path.with_name("rosterd.toml"))
+    assert settings.proxy.runtime_bind is None
+    asked = settings.proxy.model_copy(update={"runtime_bind": "127.0.0.1:9999"})
+    template = compile_template(path.read_text(encoding="utf-8"), str(path))
+    lines = [line.split() for line in render(template, "s", asked, settings.services, ()).splitlines()]
+    sockets = [words[2] for words in lines if words[:2] == ["stats", "socket"]]
+    assert sockets == [str(settings.proxy.runtime_socket)]
+
+
+def test_template_that_opens_the_runtime_port_itself_opens_none() -> None:
+    """A template of an older version has such a line; the daemon listens there now."""
+    source = "{% if proxy.runtime_bind %}stats socket {{ proxy.runtime_bind }} level admin{% endif %}"
+    asked = PROXY.model_copy(update={"runtime_bind": "127.0.0.1:9999"})
+    assert render(compile_template(source, "t.j2"), "s", asked, (), ()) == ""
 
 
 @pytest.mark.parametrize(

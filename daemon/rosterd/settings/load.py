@@ -29,6 +29,7 @@ NEEDS_RESTART = frozenset(
         "proxy.template_file",
         "proxy.state_dir",
         "proxy.master_socket",
+        "proxy.runtime_bind",
         "proxy.runtime_socket",
         "proxy.answer_timeout_s",
         "proxy.check_timeout_s",

@@ -120,7 +120,10 @@ class ProxySettings(_Section):
     http_bind: Word = Field(":80", description="Where traffic comes in: [address]:port, several with commas")
     stats_bind: Word = Field(":1936", description="Where the statistics page is, at /")
     runtime_bind: LoopbackBind | None = Field(
-        "127.0.0.1:9999", description="The runtime API over TCP, on loopback only; empty is off"
+        None,
+        description="HAProxy's runtime API over TCP, such as 127.0.0.1:9999, on loopback only; empty is off. Each user "
+        "and program of this machine that connects there commands HAProxy, without a password. rosterd listens there, "
+        "passes lines on to runtime_socket, and closes a connection that starts like HTTP, as a web page's does",
     )
     syslog_socket: SocketPath | None = Field(
         Path("/dev/log"), description="Where the access log goes; empty is nowhere"
