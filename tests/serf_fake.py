@@ -59,7 +59,8 @@ def many_members(count: int) -> list[FakeMember]:
 class FakeAgent:
     """Listens on `host` at a port of the system's choice, kept over `kill` and `start`.
 
-    `health_score` goes into `stats`. `garble`, where set, rewrites what every reply's bytes are before they are sent.
+    `health_score` and `encrypted` go into `stats`. `garble`, where set, rewrites what every reply's bytes are before
+    they are sent.
     `requests` are the commands that came, in order. `joinable` are the members that a `join` brings in, each by its
     `address:port`. `handlers` are those of members for a query of any name: each gets the payload with the newline that
     Serf puts behind it, and returns the answer, None where it fails.
@@ -70,6 +71,7 @@ class FakeAgent:
         self.joinable: dict[str, FakeMember] = {}
         self.handlers: dict[str, Callable[[bytes], bytes | None]] = {}
         self.health_score = 0
+        self.encrypted = False
         self.auth_key = auth_key
         self.garble: Callable[[bytes], bytes] | None = None
         self.requests: list[str] = []
@@ -182,6 +184,7 @@ class FakeAgent:
             "event_time": 1,
             "query_time": 1,
             "health_score": self.health_score,
+            "encrypted": "true" if self.encrypted else "false",
         }
         return {"agent": {"name": "fake"}, "serf": {key: str(value) for key, value in serf.items()}, "tags": {}}
 

@@ -194,6 +194,8 @@ class Controller:
             runs=observed.generation,
             health_score=observed.health_score,
             own_address=observed.own_address,
+            encrypted=observed.snapshot.encrypted if observed.snapshot else None,
+            names_networks=bool(self._drafts.good_or_only.settings.policy.networks),
             agent_since=observed.agent.since,
             agent_error=observed.agent.error,
             proxy_since=observed.proxy.since,

@@ -23,7 +23,7 @@ from rosterd.addresses import read_addresses
 from rosterd.admin.client import ask
 from rosterd.answers import DryRun, dry_run_answer, records_of
 from rosterd.blueprint import Blueprint, is_of_blueprint
-from rosterd.errors import ConfigFileError, ConfigRefused, MembersFileError, ProxyBinaryError
+from rosterd.errors import ConfigFileError, ConfigRefused, MembersFileError, ProxyBinaryError, SerfError
 from rosterd.model import (
     Address,
     AdminState,
@@ -50,12 +50,18 @@ from rosterd.proxy.socket import HAProxySocket, observe
 from rosterd.render import SAMPLES
 from rosterd.roster import EMPTY, Table, advance, inherit
 from rosterd.running_text import template_servers_of, text_on_disk
+from rosterd.serf.encryption import gossip_encryption
 from rosterd.settings import Settings, ignored_variables, load
 from rosterd.sources import Sources
 from rosterd.verdict import judge, judge_text
+from rosterd.words import OPEN_GOSSIP
 
 _NOW = 0.0
 """A command looks at one moment: all that it knows has just become known."""
+
+
+AGENT_WITHIN_S = 1.0
+"""How long `check` waits for the agent: it judges files, and does so without an agent too."""
 
 
 def check(settings_file: Path | None) -> int:
@@ -69,12 +75,25 @@ def check(settings_file: Path | None) -> int:
             f"{loaded.proxy.template_file}: has a server-state-file or load-server-state-from-file line of its own, so "
             "a reload forgets which servers were down: take the line out, and rosterd adds what is needed"
         )
+    if not loaded.policy.networks and asyncio.run(_gossip_is_open(loaded)):
+        warnings.append(OPEN_GOSSIP)
     for variable in ignored_variables():
         typer.echo(f"rosterd: warning: {variable} is ignored: a container platform set it, and it is no key", err=True)
     for warning in warnings:
         typer.echo(f"rosterd: warning: {warning}", err=True)
     typer.echo(f"settings, template {loaded.proxy.template_file} and the configuration made from them are valid")
     return 0
+
+
+async def _gossip_is_open(loaded: Settings) -> bool:
+    """Whether the agent says that gossip is not encrypted; an agent that does not answer in time says nothing."""
+    key = loaded.serf.auth_key
+    try:
+        async with asyncio.timeout(AGENT_WITHIN_S):
+            encrypted = await gossip_encryption(loaded.serf.host_port, key.get_secret_value() if key else None)
+    except (SerfError, TimeoutError):
+        return False
+    return encrypted is False
 
 
 def render(settings_file: Path | None, members_file: str | None) -> int:

@@ -34,7 +34,9 @@ class Report:
     `proxy_error` are empty while it does. `penalties` and their half-life are what is left of members' departures.
     `desired`, `on_disk` and `runs` are the three generations, None while they are not known; `running` is what HAProxy
     runs with its health, None while it does not answer. `stale_limit_s` is for how long the agent may be silent before
-    that makes the balancer not ready. `blueprint_error` says why the newest edit is not in force.
+    that makes the balancer not ready. `encrypted` says whether gossip is, None while that is not known, and
+    `names_networks` whether `policy.networks` bounds where members may serve. `blueprint_error` says why the newest
+    edit is not in force.
     """
 
     version: str
@@ -53,6 +55,8 @@ class Report:
     runs: Generation | None
     health_score: int
     own_address: Address | None
+    encrypted: bool | None
+    names_networks: bool
     agent_since: float
     agent_error: str
     proxy_since: float
@@ -73,6 +77,11 @@ class Report:
     def stale_s(self) -> float:
         """How old the knowledge of the members is; 0 while the agent answers."""
         return self.now - self.agent_since if self.agent_error else 0.0
+
+    @property
+    def admits_anyone(self) -> bool:
+        """Whether everything that reaches the gossip port can become a member and serve from any address."""
+        return self.encrypted is False and not self.names_networks
 
     @property
     def is_stale(self) -> bool:

@@ -40,6 +40,12 @@ HELD, TAKEN_OUT = "held", "taken out"
 """Kinds of trouble that are to be seen in other ways too."""
 
 
+OPEN_GOSSIP = (
+    "gossip is not encrypted and policy.networks is empty, so whatever reaches the gossip port can serve from any "
+    "address: set encrypt_key for the agents, or policy.networks"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that an operator should know; the same text as long as it lasts.
@@ -91,6 +97,8 @@ def _unserved(status: Json) -> Iterator[Trouble]:
 
 
 def _about_members(status: Json) -> Iterator[Trouble]:
+    if status["agent"].get("admits_anyone"):
+        yield Trouble("open", OPEN_GOSSIP)
     yield from _cut(
         Trouble("displaced", f"{row['service']}/{row['server']}: {row['by']} has its port")
         for row in status["displaced"]

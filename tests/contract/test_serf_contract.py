@@ -66,6 +66,7 @@ async def test_the_first_thing_heard_is_the_agent_and_then_its_table(wire: Wire)
         assert heard.story == ["reached", "snapshot"]
         assert heard.status("local") == "alive"
         assert heard.snapshots[0].health_score == 0
+        assert heard.snapshots[0].encrypted is False
 
 
 async def test_a_join_is_seen_within_a_second(wire: Wire) -> None:

@@ -7,6 +7,9 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
+from rosterd.words import OPEN_GOSSIP
 from tests.balancer import Balancer, throughout
 
 QUIET = {"reload": {"quiet_s": 1.5, "longest_s": 3.0}}
@@ -336,3 +339,30 @@ def test_edit_that_leaves_a_server_out_is_rejected_without_a_reload(tmp_path: Pa
         status = balancer.daemon.status()
         assert (status["reloads"], status["reloads_failed"]) == (before["reloads"], before["reloads_failed"])
         assert (tmp_path / "last-good.cfg.j2").read_text() == good
+
+
+@pytest.mark.parametrize("key", [None, "cm9zdGVyZHJvc3RlcmQhIQ=="], ids=["open", "encrypted"])
+def test_open_gossip_without_networks_is_a_warning(tmp_path: Path, key: str | None) -> None:
+    """Whatever reaches the gossip port could serve from any address: check, status and page say so."""
+    with Balancer(tmp_path, {"policy": {"networks": []}}) as balancer:
+        balancer.agent.encrypt_key = key
+        balancer.start()
+        shown = (
+            balancer.daemon.command("check").stderr,
+            balancer.daemon.command("status").stdout,
+            str(balancer.daemon.status()["agent"]["admits_anyone"]),
+        )
+        if key is None:
+            assert all(OPEN_GOSSIP in text for text in shown[:2])
+            assert shown[2] == "True"
+        else:
+            assert not any(OPEN_GOSSIP in text for text in shown)
+            assert shown[2] == "False"
+
+
+def test_named_networks_are_enough_for_no_warning(tmp_path: Path) -> None:
+    """Members serve in these networks only, encrypted or not."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        assert OPEN_GOSSIP not in balancer.daemon.command("check").stderr
+        assert OPEN_GOSSIP not in balancer.daemon.command("status").stdout

@@ -60,6 +60,7 @@ def troubled() -> Json:
         proxy_error="HAProxy's socket /run/haproxy.sock cannot be reached",
         action_error="the disk is full",
         blueprint_error="haproxy.cfg.j2:3: 'nonsense' is undefined",
+        encrypted=False,
     )
     status = status_answer(report, TRAFFIC)
     by_hand = server("web-9", state="drain", by_hand=True, address="2001:db8::1")

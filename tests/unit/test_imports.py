@@ -116,6 +116,7 @@ ADAPTERS = frozenset(
         "rosterd.serf.client",
         "rosterd.serf.errand",
         "rosterd.serf.exchange",
+        "rosterd.serf.encryption",
         "rosterd.serf.join",
         "rosterd.serf.seeds",
         "rosterd.serf.tell",

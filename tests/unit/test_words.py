@@ -32,6 +32,7 @@ class TestTroubles:
             "last action failed",
         ]
         assert [trouble.kind for trouble in found if not trouble.urgent] == [
+            "open",
             "displaced",
             "barred",
             "damped",

@@ -34,6 +34,10 @@ class Agent(Side):
     """How the agent feels, from 0 (well) to 7."""
     address: str | None
     """Where the agent's own member is; null while it is not known."""
+    encrypted: bool | None
+    """Whether gossip is encrypted; null while the agent has not said so."""
+    admits_anyone: bool
+    """Whether gossip is not encrypted and `policy.networks` is empty: what reaches the gossip port can serve."""
 
 
 class Proxy(Side):

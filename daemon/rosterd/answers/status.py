@@ -75,6 +75,8 @@ def _agent(report: Report) -> shapes.Agent:
         "stale": report.is_stale,
         "health_score": report.health_score,
         "address": str(report.own_address) if report.own_address else None,
+        "encrypted": report.encrypted,
+        "admits_anyone": report.admits_anyone,
         "error": report.agent_error,
     }
 

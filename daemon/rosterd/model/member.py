@@ -30,12 +30,13 @@ class Snapshot:
     """The agent's whole member table at one moment, with how well the agent itself feels.
 
     `health_score` is 0 (healthy) to 7 (as sick as it gets), `agent` the name of its own member. Source: `members` and
-    `stats` over RPC.
+    `stats` over RPC. `encrypted` says whether gossip is, None where the agent does not say.
     """
 
     records: tuple[MemberRecord, ...]
     health_score: int
     agent: bytes = b""
+    encrypted: bool | None = None
 
 
 class Status(Enum):

@@ -133,12 +133,13 @@ class Stats:
     """The part of `stats` that speaks of membership.
 
     `mark` differs whenever the member table may differ: compare it, nothing else. `health_score` is 0 to 7, `agent` the
-    name of the local agent's own member.
+    name of the local agent's own member. `encrypted` says whether gossip is, None where the agent does not say.
     """
 
     mark: tuple[bytes, ...]
     health_score: int
     agent: bytes
+    encrypted: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +309,8 @@ def _has_body(command: Command, error: str) -> bool:
 
 _Value = TypeVar("_Value")
 
+_TRUTH: Final[Mapping[object, bool]] = {b"true": True, b"false": False}
+
 # Between them they move with every join, leave, crash and reap; health_score is here because a snapshot carries it.
 _MARKS: Final = (b"member_time", b"members", b"failed", b"left", b"event_time", b"health_score")
 
@@ -319,7 +322,8 @@ def _read_stats(body: Map) -> Stats:
     if not (score.isdigit() and len(score) < 4):
         raise SerfOutOfStep(f"health_score of serf in `stats` is no small number: {score[:20]!r}")
     agent = _field(_as_map(body.get(b"agent"), "agent in `stats`"), b"name", bytes, "agent in `stats`")
-    return Stats(mark=mark, health_score=int(score), agent=agent)
+    encrypted = _TRUTH.get(serf.get(b"encrypted"))
+    return Stats(mark=mark, health_score=int(score), agent=agent, encrypted=encrypted)
 
 
 def _read_member(item: Map) -> MemberRecord:

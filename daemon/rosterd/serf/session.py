@@ -297,7 +297,7 @@ class Session:
             raise SerfOutOfStep("`members` before `stats`")
         # The agent lists its members in another order each time; equal tables should be equal values.
         records = tuple(sorted(members.records, key=lambda record: record.name))
-        snapshot = Snapshot(records, self._stats.health_score, self._stats.agent)
+        snapshot = Snapshot(records, self._stats.health_score, self._stats.agent, self._stats.encrypted)
         return (snapshot,) if was_live else (BecameLive(), snapshot)
 
     def _ask_what_is_due(self, now: float) -> None:

@@ -250,6 +250,15 @@ def test_stats_give_the_health_score_a_mark_and_a_name() -> None:
     assert again == body_of(Command.STATS, {"serf": SERF, "agent": AGENT, "tags": {"new": "tag"}})
 
 
+@pytest.mark.parametrize(("value", "encrypted"), [("true", True), ("false", False), ("perhaps", None), (None, None)])
+def test_stats_say_whether_gossip_is_encrypted(value: str | None, encrypted: bool | None) -> None:  # noqa: FBT001
+    """An agent that does not say so, or in other words, is not taken for an open one."""
+    serf = SERF | ({} if value is None else {"encrypted": value})
+    (stats,) = body_of(Command.STATS, {"serf": serf, "agent": AGENT})
+    assert isinstance(stats, Stats)
+    assert stats.encrypted is encrypted
+
+
 @pytest.mark.parametrize("counter", sorted(SERF))
 def test_each_counter_moves_the_mark(counter: str) -> None:
     """Any counter that speaks of members makes the table worth reading."""
