@@ -75,6 +75,7 @@ NOT_RUN: Final[Mapping[str, tuple[str, ...]]] = {
         "docker compose -f compose/compose.yaml exec ha rosterd status",
         "docker compose -f compose/compose.yaml exec ha rosterd drain NODE",
         "docker compose -f compose/compose.yaml --profile ha2 up -d",
+        """curl -H 'Content-Type: application/json' -d '{"delay": 250}' http://localhost/delay""",
         "docker compose -f compose/compose.yaml down --volumes",
     ),
     "changes the machine: packages, services, users, files outside the project": (

@@ -16,6 +16,7 @@ import uvicorn
 
 from webapp.app import LONGEST_DELAY_MS, create_app
 from webapp.logs import log_to_stdout
+from webapp.networks import read_own_networks
 from webapp.settings import WebappSettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ async def serve(settings: WebappSettings) -> None:
         log_config=None,
         access_log=False,  # HAProxy's access log has each request already, with the server that answered it
         server_header=False,
+        proxy_headers=False,  # the app itself judges both addresses: the peer's, and the one that the balancer names
         timeout_keep_alive=LONGEST_IDLE_S,
         timeout_graceful_shutdown=LONGEST_GOODBYE_S,
     )
@@ -55,7 +57,7 @@ async def serve(settings: WebappSettings) -> None:
 def main() -> None:
     """Read the settings and serve."""
     try:
-        settings = read_settings(os.environ)
+        settings = read_settings(os.environ, read_own_networks())
     except WebappSettingsError as error:
         sys.stderr.write(f"webapp: {error}\n")
         sys.exit(EXIT_SETTINGS)

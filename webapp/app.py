@@ -3,12 +3,14 @@
 - `GET /` answers `{hello, ip, host, tag, sessionViews, id}` and the header `x-backend-ip`. `sessionViews`
   counts this browser's visits; the count travels in the signed cookie `NODESESSID`, so any node can go on
   with it.
-- `POST /delay {"delay": ms}` slows every later answer of this node, 0 to 10,000 ms.
+- `POST /delay {"delay": ms}` slows every later answer of this node, 0 to 10,000 ms. The body has the content type
+  `application/json`, which a form of another site cannot send. The request comes from one of the settings' networks:
+  its peer does, and so does the client that the balancer in front names in `X-Forwarded-For`.
 - `HEAD /` is HAProxy's health check: no session and no delay. The check asks whether the node lives, and a
   node that was made slow does; were the check slow too, a long delay would show up as a death.
 
 Rules: nothing blocks the loop; no state but the delay, which belongs to one `create_app`; every refusal is
-JSON that names the key at fault.
+JSON that names the key at fault; a client that hangs up is one line in the log.
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from webapp.networks import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from webapp.networks import Network
     from webapp.settings import WebappSettings
 
     Sleep = Callable[[float], Awaitable[None]]
@@ -83,10 +89,11 @@ class SlowDown:
 
 
 class Pages:
-    """The two pages of one node."""
+    """The two pages of one node; `delay_from` are the networks from which its delay may be set."""
 
-    def __init__(self, node: str, pace: Pace) -> None:
+    def __init__(self, node: str, pace: Pace, delay_from: tuple[Network, ...]) -> None:
         self._node = node
+        self._delay_from = delay_from
         self._host = socket.gethostname()
         self._pace = pace
 
@@ -111,7 +118,19 @@ class Pages:
 
     async def delay(self, request: Request) -> Response:
         """Set the wait before every later answer of this node."""
-        body = await _short_body(request)
+        outside = [address for address in _senders(request) if not is_within(address, self._delay_from)]
+        if outside:
+            problem = f"client: {outside[0]} is in none of the networks of WEBAPP_DELAY_FROM"
+            return JSONLine({"error": problem, "key": "client"}, status_code=403)
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            problem = f"content-type: must be application/json, not {media_type!r}"
+            return JSONLine({"error": problem, "key": "content-type"}, status_code=415)
+        try:
+            body = await _short_body(request)
+        except ClientDisconnect:
+            log.info("request.abandoned", extra={"fields": {"path": request.url.path}})
+            return Response(status_code=400)  # nothing is sent: the connection is gone
         if body is None:
             problem = f"body: longer than {LONGEST_DELAY_BODY} bytes"
             return JSONLine({"error": problem, "key": "body"}, status_code=413)
@@ -127,7 +146,7 @@ class Pages:
 def create_app(settings: WebappSettings, sleep: Sleep) -> Starlette:
     """The app of one node; each call has a pace of its own. `sleep` waits for so many seconds."""
     pace = Pace()
-    pages = Pages(settings.node, pace)
+    pages = Pages(settings.node, pace, settings.delay_from)
     return Starlette(
         routes=[
             Route("/", pages.home, methods=["GET"]),  # starlette answers HEAD wherever it answers GET
@@ -171,6 +190,13 @@ async def _short_body(request: Request) -> bytes | None:
         if len(body) > LONGEST_DELAY_BODY:
             return None
     return body
+
+
+def _senders(request: Request) -> tuple[str, ...]:
+    """Return the peer's address, and the client's where a balancer names it: the last one, which no client writes."""
+    peer = request.client.host if request.client else "unknown"
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return (peer, forwarded.rpartition(",")[2].strip()) if forwarded else (peer,)
 
 
 def _own_address(request: Request) -> str:

@@ -5,6 +5,7 @@
 | `NODE` | the name that people know the node by; shown as `tag` | required |
 | `NODE_ADDRESS` | address to listen on | every address |
 | `SERVICE_PORT` | port to listen on | 3000 |
+| `WEBAPP_DELAY_FROM` | networks from which `POST /delay` is taken, with commas; `own` is this machine's | own |
 | `WEBAPP_SECRET` or `WEBAPP_SECRET_FILE` | signs the session cookie; the same on every node | required |
 
 The secret is shared so that any node can go on with a session that another one began.
@@ -13,15 +14,18 @@ The secret is shared so that any node can go on with a session that another one 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from webapp.networks import Network
 
 SHORTEST_SECRET = 16
 HIGHEST_PORT = 65_535
+OWN = "own"
 
 
 class WebappSettingsError(Exception):
@@ -40,10 +44,11 @@ class WebappSettings:
     address: str
     port: int
     secret: str = field(repr=False)
+    delay_from: tuple[Network, ...] = ()
 
 
-def read_settings(environ: Mapping[str, str]) -> WebappSettings:
-    """Read the variables of the module's table.
+def read_settings(environ: Mapping[str, str], own_networks: Iterable[Network] = ()) -> WebappSettings:
+    """Read the variables of the module's table; `own_networks` are those of this machine.
 
     Raises:
         WebappSettingsError: with every mistake, not just the first.
@@ -54,6 +59,7 @@ def read_settings(environ: Mapping[str, str]) -> WebappSettings:
         address=_address(environ, problems),
         port=_port(environ, problems),
         secret=_secret(environ, problems),
+        delay_from=_delay_from(environ, tuple(own_networks), problems),
     )
     if problems:
         raise WebappSettingsError(tuple(problems))
@@ -82,6 +88,20 @@ def _port(environ: Mapping[str, str], problems: list[str]) -> int:
         return int(text)
     problems.append(f"SERVICE_PORT: {text!r} is not a port from 1 to {HIGHEST_PORT}")
     return 0
+
+
+def _delay_from(environ: Mapping[str, str], own: tuple[Network, ...], problems: list[str]) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for word in (environ.get("WEBAPP_DELAY_FROM") or OWN).split(","):
+        text = word.strip()
+        if text == OWN:
+            networks += own
+            continue
+        try:
+            networks.append(ip_network(text))
+        except ValueError:
+            problems.append(f"WEBAPP_DELAY_FROM: {text!r} is neither a network such as 192.0.2.0/24 nor {OWN!r}")
+    return tuple(networks)
 
 
 def _secret(environ: Mapping[str, str], problems: list[str]) -> str:

@@ -128,7 +128,10 @@ async def _departure(cluster: LocalCluster, witness: Node) -> str:
 async def _slow_down(cluster: LocalCluster, node: Node, delay_ms: int) -> None:
     body = json.dumps({"delay": delay_ms}).encode()
     reader, writer = await asyncio.open_connection(node.address, cluster.ports.service)
-    writer.write(b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    writer.write(
+        b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        + body
+    )
     assert b"200 OK" in await reader.readline()
     writer.close()
 

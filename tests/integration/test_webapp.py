@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 TIMEOUT_S = 15.0
+DELAY = b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+"""The head of a request that sets the delay."""
 
 
 def environment(address: str, port: int) -> dict[str, str]:
@@ -71,7 +74,9 @@ async def test_sigterm_finishes_running_requests_and_exits_0() -> None:
     port = free_port(address)
     async with running(address, port) as process:
         body = b'{"delay": 1500}'
-        head = b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
+            body
+        )
         assert b"200 OK" in await ask(address, port, head + body)
         slow = asyncio.create_task(get(address, port, "/", TIMEOUT_S))
         await asyncio.sleep(0.3)
@@ -92,10 +97,32 @@ async def test_a_delayed_node_still_passes_its_check() -> None:
     port = free_port(address)
     async with running(address, port):
         body = b'{"delay": 10000}'
-        head = b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = b"POST /delay HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
+            body
+        )
         await ask(address, port, head + body)
         async with asyncio.timeout(2):
             assert b"200 OK" in await ask(address, port, b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
+
+
+async def test_a_client_that_hangs_up_in_its_request_leaves_one_line() -> None:
+    """The log says so once, without a traceback, and the app goes on."""
+    address = free_address()
+    port = free_port(address)
+    async with running(address, port) as process:
+        _, writer = await asyncio.open_connection(address, port)
+        writer.write(DELAY % 99 + b"{")
+        await writer.drain()
+        writer.close()
+        # The app has read the end of that connection before it takes up this request.
+        assert (await get(address, port, "/", TIMEOUT_S)).status == 200
+        process.send_signal(signal.SIGTERM)
+        output = (await asyncio.to_thread(process.communicate, timeout=TIMEOUT_S))[0].decode()
+
+    assert "Traceback" not in output
+    assert [event for event in re.findall(r'"event": "([^"]+)"', output) if event.startswith("request")] == [
+        "request.abandoned"
+    ]
 
 
 def test_wrong_settings_are_all_named() -> None:

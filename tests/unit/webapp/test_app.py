@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from webapp.settings import WebappSettings
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+NETWORKS = (ip_network("127.0.0.0/8"), ip_network("10.1.0.0/16"), ip_network("2001:db8::/64"))
 SHARED = "what all nodes share"
 
 
@@ -27,7 +30,7 @@ class Naps:
 
 def app_of(node: str, naps: Naps, secret: str = SHARED) -> Starlette:
     """The app of one node of a cluster."""
-    return create_app(WebappSettings(node, "127.9.9.9", 3000, secret), naps.sleep)
+    return create_app(WebappSettings(node, "127.9.9.9", 3000, secret, NETWORKS), naps.sleep)
 
 
 async def test_home_says_who_answered() -> None:
@@ -44,7 +47,7 @@ async def test_home_says_who_answered() -> None:
 async def test_any_node_goes_on_with_a_session() -> None:
     """The count and the id travel in the cookie, so a second node continues what the first began."""
     first = await call(app_of("s1", Naps()), "GET", "/")
-    second = await call(app_of("s2", Naps()), "GET", "/", cookie=first.cookie)
+    second = await call(app_of("s2", Naps()), "GET", "/", headers={"cookie": first.cookie})
 
     assert first.cookie.startswith("NODESESSID=")
     assert (first.json["sessionViews"], second.json["sessionViews"]) == (1, 2)
@@ -56,7 +59,7 @@ async def test_a_forged_session_begins_anew(change: object) -> None:
     """A cookie whose signature does not fit is worth nothing, and is no error."""
     assert callable(change)
     first = await call(app_of("s1", Naps()), "GET", "/")
-    second = await call(app_of("s1", Naps()), "GET", "/", cookie=change(first.cookie))
+    second = await call(app_of("s1", Naps()), "GET", "/", headers={"cookie": change(first.cookie)})
 
     assert (second.status, second.json["sessionViews"]) == (200, 1)
     assert second.json["id"] != first.json["id"]
@@ -65,7 +68,7 @@ async def test_a_forged_session_begins_anew(change: object) -> None:
 async def test_another_secret_does_not_accept_the_session() -> None:
     """Only nodes that share the secret share sessions."""
     first = await call(app_of("s1", Naps()), "GET", "/")
-    second = await call(app_of("s2", Naps(), "another secret, as long"), "GET", "/", cookie=first.cookie)
+    second = await call(app_of("s2", Naps(), "another secret, as long"), "GET", "/", headers={"cookie": first.cookie})
 
     assert second.json["sessionViews"] == 1
 
@@ -134,6 +137,70 @@ async def test_bad_delay_is_refused_by_name(body: bytes, status: int, key: str) 
     assert answer.json["error"].startswith(f"{key}: ")
     await call(app, "GET", "/")
     assert naps.taken == []
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp"]
+)
+async def test_delay_takes_json_only(content_type: str) -> None:
+    """A form or a simple request of another site's page cannot have the type of JSON."""
+    naps = Naps()
+    app = app_of("s1", naps)
+    answer = await call(app, "POST", "/delay", b'{"delay": 250}', headers={"content-type": content_type})
+
+    assert (answer.status, answer.json["key"]) == (415, "content-type")
+    await call(app, "GET", "/")
+    assert naps.taken == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+async def test_delay_takes_json_in_any_spelling(content_type: str) -> None:
+    """With a parameter, and in capitals."""
+    app = app_of("s1", Naps())
+    answer = await call(app, "POST", "/delay", b'{"delay": 250}', headers={"content-type": content_type})
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "status"),
+    [
+        ("127.0.0.1", "", 200),
+        ("10.1.2.3", "", 200),
+        ("::ffff:10.1.2.3", "", 200),
+        ("2001:db8::1", "", 200),
+        ("10.1.2.3", "10.1.2.4", 200),
+        ("10.1.2.3", "203.0.113.9, 10.1.2.4", 200),
+        ("10.2.0.1", "", 403),
+        ("2001:db8:0:1::1", "", 403),
+        ("10.1.2.3", "203.0.113.9", 403),
+        ("10.1.2.3", "127.0.0.1, 203.0.113.9", 403),
+        ("203.0.113.9", "127.0.0.1", 403),
+        ("10.1.2.3", "localhost", 403),
+        ("10.1.2.3", "127.0.0.1,", 403),
+    ],
+)
+async def test_delay_is_set_from_the_networks_of_the_settings_alone(client: str, forwarded: str, status: int) -> None:
+    """Both the peer and the client that a balancer names; of several the last one, which the balancer wrote."""
+    naps = Naps()
+    app = app_of("s1", naps)
+    headers = {"content-type": "application/json", "x-forwarded-for": forwarded}
+    answer = await call(app, "POST", "/delay", b'{"delay": 250}', headers=headers, client=client)
+
+    assert answer.status == status
+    await call(app, "GET", "/", client=client)
+    assert naps.taken == ([0.25] if status == 200 else [])
+    if status == 403:
+        assert answer.json["key"] == "client"
+        assert "WEBAPP_DELAY_FROM" in answer.json["error"]
+
+
+async def test_a_client_that_hangs_up_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """And no traceback."""
+    caplog.set_level(logging.INFO)
+    await call(app_of("s1", Naps()), "POST", "/delay", None)
+
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [("request.abandoned", None)]
 
 
 async def test_head_is_cheap() -> None:

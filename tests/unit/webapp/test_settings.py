@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,28 @@ def test_everything_given(tmp_path: Path) -> None:
     }
 
     assert read_settings(environ) == WebappSettings("s1", "127.9.9.9", 8000, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ("10.1.0.0/16",)),
+        ("own", ("10.1.0.0/16",)),
+        ("192.0.2.0/24, own,2001:db8::/32", ("192.0.2.0/24", "10.1.0.0/16", "2001:db8::/32")),
+        ("0.0.0.0/0", ("0.0.0.0/0",)),
+    ],
+)
+def test_networks_that_may_set_the_delay(text: str, expected: tuple[str, ...]) -> None:
+    """This machine's own unless the variable says otherwise."""
+    environ = {"NODE": "s1", "WEBAPP_SECRET": SECRET, "WEBAPP_DELAY_FROM": text}
+    settings = read_settings(environ, [ip_network("10.1.0.0/16")])
+    assert settings.delay_from == tuple(map(ip_network, expected))
+
+
+def test_a_network_that_is_none_is_named() -> None:
+    """With the variable."""
+    with pytest.raises(WebappSettingsError, match=r"WEBAPP_DELAY_FROM: '10\.1\.2\.3/16' is neither a network"):
+        read_settings({"NODE": "s1", "WEBAPP_SECRET": SECRET, "WEBAPP_DELAY_FROM": "own,10.1.2.3/16"})
 
 
 def test_all_mistakes_at_once() -> None:
