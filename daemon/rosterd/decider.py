@@ -24,6 +24,7 @@ from rosterd.model import AdminState, Running, ServerKey
 from rosterd.observed import Observed
 from rosterd.outcome import Outcome
 from rosterd.policy import Decision, Lines, TemplateServers, View, inherited_lines
+from rosterd.policy.tenure import Tenures, note
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ class Decider:
         self._drafts = drafts
         self._stand_in: Outcome | None = None
         self._guard_overridden = False
+        self._tenures: Tenures = {}
+        self._noted: Lines = self.served
         self._observed.template_servers = frozenset(self._template_server_keys())
 
     @property
@@ -83,6 +86,7 @@ class Decider:
     def decide(self, blueprint: Blueprint, now: float) -> Outcome:
         """What should be by `blueprint`; TemplateError when its template fails with these servers."""
         observed, last = self._observed, self.outcome
+        self._note_tenures(now)
         waiting = observed.waiting(self._drafts.good_or_only.settings.policy, now)
         view = View(
             served=self.served,
@@ -94,6 +98,7 @@ class Decider:
             own=blueprint.listens_at(observed.own_addresses),
             template_servers=blueprint.template_servers,
             guard_overridden=self._guard_overridden,
+            tenures=self._tenures,
         )
         if last is not None and last.is_still_right(observed.table, blueprint, view, now):
             return last
@@ -109,6 +114,13 @@ class Decider:
         if last is None or outcome.desired is not last.desired:
             self.generation = of_desired(outcome.desired, now, self.generation)
         return outcome
+
+    def _note_tenures(self, now: float) -> None:
+        """Note which members serve where, once for each set of lines."""
+        if self.served is not self._noted:
+            longest_hold_s = self._drafts.good_or_only.settings.policy.longest_hold_s
+            self._tenures = note(self._tenures, self.served, longest_hold_s, now)
+            self._noted = self.served
 
     def proven(self, outcome: Outcome, now: float) -> Outcome | None:
         """What should be by the last good settings and template; None when these servers cannot be rendered so."""

@@ -12,7 +12,7 @@ import pytest
 
 from compose.load import last_answer
 from rosterd.model import AdminState
-from tests.balancer import Balancer, WebNode
+from tests.balancer import SECOND_PORTS, Balancer, WebNode
 from tests.haproxy_process import BINARY
 from tests.loopback import free_address
 from tests.web_server import WebServer
@@ -312,3 +312,23 @@ def quarantined_of(balancer: Balancer) -> list[dict[str, str]]:
     """Return who is in quarantine."""
     rows: list[dict[str, str]] = balancer.daemon.status()["quarantined"]
     return rows
+
+
+def test_member_gets_its_place_back_from_a_squatter(tmp_path: Path) -> None:
+    """A claimant that came while it was away, and takes no traffic, would leave the service without a server."""
+    with Balancer(tmp_path) as balancer:
+        balancer.start()
+        web = balancer.add_web(name="web")
+        balancer.wait_served(web)
+        balancer.wait_joined(web)
+        web.agent.interrupt()
+        web.agent.wait()
+        squatter = balancer.add_web_agent(web.server, "squatter", ports=SECOND_PORTS)
+        balancer.wait_served(squatter)
+        squatter.agent.set_tags(state="drain")
+        balancer.until(lambda: balancer.daemon.server("squatter")["weight"] == 0, "the squatter to drain")
+        mark = balancer.daemon.mark()
+        web.agent.start()
+        balancer.daemon.wait_event("server.displaced", mark, server="squatter", by="web")
+        balancer.wait_served(web)
+        assert balancer.answering() == {web.address}

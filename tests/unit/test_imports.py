@@ -61,6 +61,7 @@ PURE_CORE = frozenset(
         "rosterd.policy.ids",
         "rosterd.policy.minimum",
         "rosterd.policy.place",
+        "rosterd.policy.tenure",
         "rosterd.policy.view",
         "rosterd.proxy.actions",
         "rosterd.known_warnings",

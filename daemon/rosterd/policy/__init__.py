@@ -27,13 +27,13 @@ Nobody serves from outside `networks`, from this machine's loopback unless they 
 or at another of this machine's that `own_ports` does not name: whoever reaches the gossip port could otherwise have
 requests sent wherever this machine can connect to.
 
-One address and port is served once in a service: an alive member before a held one, who has it before who asks for it,
-who takes traffic before who does not.
+One address and port is served once in a service: a member that takes traffic before one that does not, an alive one
+before a held one, the one that served there first (and is back) before the one that has it, that before a newcomer.
 
 A service goes through the parts in this order: `candidate` (who may serve, with which line; `hold` for those who are
 not alive, `guard` for when holds do not end), `place` (where servers may be), `admission` (who waits outside),
-`endpoint` (one server for each address and port), `minimum` (who stays because too few others serve), `ids`. `view` is
-what all of them look at, `decision` puts them together.
+`endpoint` (one server for each address and port; `tenure` says which members served there before), `minimum` (who stays
+because too few others serve), `ids`. `view` is what all of them look at, `decision` puts them together.
 """
 
 from rosterd.policy.admission import Damped
@@ -42,7 +42,8 @@ from rosterd.policy.endpoint import Displaced
 from rosterd.policy.hold import Held
 from rosterd.policy.ids import LARGEST_ID
 from rosterd.policy.place import Barred
-from rosterd.policy.view import Lines, Own, TemplateServers, View, answers_in, inherited_lines
+from rosterd.policy.tenure import Lines
+from rosterd.policy.view import Own, TemplateServers, View, answers_in, inherited_lines
 
 __all__ = [
     "LARGEST_ID",

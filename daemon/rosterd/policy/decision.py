@@ -14,7 +14,8 @@ from rosterd.policy.hold import Held, Holding, ends_of
 from rosterd.policy.ids import with_ids
 from rosterd.policy.minimum import Minimum
 from rosterd.policy.place import Barred, by_place
-from rosterd.policy.view import Lines, View
+from rosterd.policy.tenure import Lines
+from rosterd.policy.view import View
 from rosterd.roster import Table
 from rosterd.settings import PolicySettings, ServiceSettings
 
@@ -60,7 +61,7 @@ def decide(
         fit, unfit = by_place(name, candidates(table, service, served, holding), view, limits)
         spares = [each for each in fit if each.is_spare]
         inside, outside = admitted(name, [each for each in fit if not each.is_spare], served, view)
-        rivals, losers = one_per_endpoint(name, [*inside, *spares], served)
+        rivals, losers = one_per_endpoint(name, [*inside, *spares], served, view.tenures)
         winners = Minimum(name, service.least_servers, view).kept_by(rivals)
         reserved = frozenset(number for number in view.template_servers.get(name, {}).values() if number is not None)
         numbered = with_ids((winner.server for winner in winners), served, reserved)

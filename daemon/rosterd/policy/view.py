@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from rosterd.model import Address, AdminState, Running, Server
+from rosterd.policy.tenure import Lines, Tenures
 from rosterd.settings import Endpoint, ServiceSettings
-
-Lines = Mapping[str, Mapping[str, Server]]
-"""Server lines by service and server name."""
-
 
 TemplateServers = Mapping[str, Mapping[str, int | None]]
 """Servers that are the template's own, by service and name, with the id that their line gives."""
@@ -41,7 +38,8 @@ class View:
     0 to 7, `agent_answers` whether it can be asked just now, `by_hand` the state into which somebody put a
     (service, server) on HAProxy, `waiting` until when a member that flaps is to stay outside, `own` where the balancer
     itself listens, `template_servers` the servers that the template has of its own, and `guard_overridden` whether an
-    operator has said that the guard is wrong this time.
+    operator has said that the guard is wrong this time. `tenures` say which members served where before; they follow
+    from decisions that were made, so that they alone are no reason for another one.
     """
 
     served: Lines
@@ -53,6 +51,7 @@ class View:
     own: Own = Own()
     template_servers: TemplateServers = field(default_factory=dict)
     guard_overridden: bool = False
+    tenures: Tenures = field(default_factory=dict, compare=False)
 
 
 def inherited_lines(running: Running, services: Iterable[ServiceSettings], template_servers: TemplateServers) -> Lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rosterd.model import MemberRecord, Server, Status
 from rosterd.policy import Decision, View, decide
+from rosterd.policy.tenure import Tenures, note
 from rosterd.roster import EMPTY, advance
 from rosterd.settings import PolicySettings, ServiceSettings
 from tests.unit.members import record
@@ -30,6 +31,7 @@ class Balancer:
         self.decision: Decision | None = None
         self.answering: dict[tuple[str, str], bool] = {}
         self.health_score = 0
+        self.tenures: Tenures = {}
 
     def hears(self, now: float, *records: MemberRecord) -> Decision:
         """Take a reply of the agent, and decide."""
@@ -45,7 +47,13 @@ class Balancer:
             for name in servers
             if name in self.table.entries and self.table.entries[name].status is Status.ALIVE
         }
-        view = View(served=lines, answering={**answering, **self.answering}, health_score=self.health_score)
+        self.tenures = note(self.tenures, lines, self.limits.longest_hold_s, now)
+        view = View(
+            served=lines,
+            answering={**answering, **self.answering},
+            health_score=self.health_score,
+            tenures=self.tenures,
+        )
         self.decision = decide(self.table, self.services, view, self.limits, now)
         return self.decision
 

@@ -73,6 +73,60 @@ class TestConflicts:
         decision = decide(table, (NODES,), view, LIMITS, 1.0)
         assert decision.lines == {"nodes": {"b": serving}}
 
+    @pytest.mark.parametrize("away", ["left", "failed"])
+    @pytest.mark.parametrize("squatting", ["ready", "drain", "maint"])
+    def test_member_that_is_back_gets_its_place_from_a_squatter(self, away: str, squatting: str) -> None:
+        """A moment's absence is enough to lose a place to another claimant, and must not be for good."""
+        squatter = record("aaa", "10.0.0.1")
+        balancer = Balancer()
+        balancer.hears(0, web(1))
+        assert names(balancer.hears(1, web(1, away), squatter)) == ["aaa"]
+        balancer.hears(2, web(1, away), record("aaa", "10.0.0.1", state=squatting))
+        assert names(balancer.hears(3, web(1), record("aaa", "10.0.0.1", state=squatting))) == ["web-1"]
+        assert names(balancer.hears(4, web(1), squatter)) == ["web-1"]
+
+    @pytest.mark.parametrize("idle", [{"state": "drain"}, {"state": "maint"}, {"weight": "0"}])
+    def test_idle_claimant_does_not_displace_a_held_server(self, idle: dict[str, str]) -> None:
+        """A member that is lost for a moment may serve all the while."""
+        balancer = Balancer()
+        balancer.hears(0, web(1))
+        lurker = record("aaa", "10.0.0.1", **idle)
+        assert names(balancer.hears(1, web(1, "failed"), lurker)) == ["web-1"]
+        assert names(balancer.hears(2, web(1), lurker)) == ["web-1"]
+
+    def test_idle_squatter_yields_to_a_new_incarnation_too(self) -> None:
+        """A node that restarts has a new name; its place would serve nothing otherwise."""
+        balancer = Balancer()
+        balancer.hears(0, record("web-1-a", "10.0.0.1"))
+        balancer.hears(1, record("squatter", "10.0.0.1"))
+        balancer.hears(2, record("squatter", "10.0.0.1", state="drain"))
+        decision = balancer.hears(3, record("squatter", "10.0.0.1", state="drain"), record("web-1-b", "10.0.0.1"))
+        assert names(decision) == ["web-1-b"]
+
+    def test_former_owner_that_comes_back_cannot_shut_its_successor_out(self) -> None:
+        """It gets the place back while it takes traffic, and not to let it lie idle."""
+        balancer = Balancer()
+        balancer.hears(0, record("former", "10.0.0.1"))
+        balancer.hears(1, web(1))
+        assert names(balancer.hears(2, web(1), record("former", "10.0.0.1"))) == ["former"]
+        assert names(balancer.hears(3, web(1), record("former", "10.0.0.1", state="drain"))) == ["web-1"]
+
+    def test_drained_server_is_not_put_back_by_a_newcomer(self) -> None:
+        """Another name for its address must not bring requests to a server that drains."""
+        balancer = Balancer()
+        balancer.hears(0, web(1))
+        balancer.hears(1, web(1, state="drain"))
+        assert names(balancer.hears(2, web(1, state="drain"), record("aaa", "10.0.0.1"))) == ["web-1"]
+
+    def test_place_is_forgotten_after_the_longest_hold(self) -> None:
+        """Addresses get reused: a member that returns much later is a newcomer there."""
+        balancer = Balancer()
+        balancer.hears(0, record("former", "10.0.0.1"))
+        balancer.hears(1, web(1))
+        balancer.decides(2)
+        now = 3 + LIMITS.longest_hold_s
+        assert names(balancer.hears(now, web(1), record("former", "10.0.0.1"))) == ["web-1"]
+
     def test_services_do_not_conflict(self) -> None:
         """One server may serve two services."""
         second = ServiceSettings(name="second", hosts=("second.example",))
