@@ -45,6 +45,12 @@ def test_template_that_keeps_the_rules() -> None:
     assert broken(GOOD) == ()
 
 
+def test_quoted_words_keep_the_rules() -> None:
+    """HAProxy reads the same section, keyword and name."""
+    quoted = GOOD.replace("    server {{ server.name }}", '    "server" "{{ server.name }}"')
+    assert broken(quoted.replace("}} {{ service.name }}\n", '}} "{{ service.name }}"\n')) == ()
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.parent.name)
 def test_shipped_templates_keep_the_rules(path: Path) -> None:
     """Each with the settings that are shipped beside it."""
