@@ -36,17 +36,8 @@ def test_words_are_those_that_haproxy_reads(line: str, written: list[str], words
 def test_lines_know_section_condition_and_number() -> None:
     """Blank lines and comments count as lines and yield nothing."""
     text = (
-        'global
-
-# comment
- daemon
-defaults base
-backend "no des" from base
-'
-        " .if defined(X)
- server a b
- .endif
- server c d"
+        'global\n\n# comment\n daemon\ndefaults base\nbackend "no des" from base\n'
+        " .if defined(X)\n server a b\n .endif\n server c d"
     )
     lines = list(config_lines(text))
     assert [line.number for line in lines] == [1, 4, 5, 6, 7, 8, 9, 10]
