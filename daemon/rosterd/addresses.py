@@ -73,8 +73,9 @@ class LocalAddresses:
         announced = asyncio.Event()
         with _announcements(announced.set):
             while True:
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(announced.wait(), self._reread_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._reread_s):  # wait_for of Python 3.11 can lose a cancellation
+                        await announced.wait()
                 announced.clear()
                 self.look()
                 await asyncio.sleep(LOOKS_APART_S)

@@ -60,6 +60,9 @@ log = structlog.get_logger(__name__)
 
 STOP_WITHIN_S = 4.0
 
+PARTS_END_WITHIN_S = 1.0
+"""Parts end at once when they are cancelled; none of them keeps the daemon from stopping."""
+
 LAG_EVERY_S = 1.0
 """How often it is measured how late the loop is."""
 
@@ -222,10 +225,14 @@ async def _measure_lag(metrics: Metrics) -> None:
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks and wait for their ends; one that misses it is cancelled again when the loop is closed."""
     tasks = tuple(tasks)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ended, _ = await asyncio.wait(tasks, timeout=PARTS_END_WITHIN_S)
+    for task in ended:
+        if not task.cancelled():
+            task.exception()  # what ended it is logged, or was raised by the caller
 
 
 def _serf_parts(settings: Settings, controller: Controller) -> Iterator[Coroutine[Any, Any, None]]:

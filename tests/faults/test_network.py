@@ -95,7 +95,7 @@ def test_gossip_that_is_lost_costs_no_request(tmp_path: Path, stack: ExitStack) 
 def test_a_further_address_of_the_balancer_is_no_server(tmp_path: Path, stack: ExitStack) -> None:
     """A member claims the balancer's own port there: HAProxy would send it requests to itself, in a circle."""
     island = stack.enter_context(Island())
-    everywhere = {"proxy": {"http_bind": f":{ISLAND_PORT}"}}
+    everywhere = {"proxy": {"http_bind": f":{ISLAND_PORT}"}, "policy": {"own_ports": [ISLAND_PORT + 1]}}
     balancer = stack.enter_context(Balancer(tmp_path, everywhere, island=island))
     balancer.start()
     web = balancer.add_web(island.outside())

@@ -59,7 +59,7 @@ class TestContent:
         chromium.look(stage.url, look)
         urgent, notes = (chromium.texts(f"{box} li strong") for box in ("#urgent", "#notes"))
         assert urgent == ["Serf agent:", "HAProxy:", "guard:", "edit rejected:", "last action failed:"]
-        assert notes == ["displaced:", "barred:", "damped:", "quarantined:", "held:", "taken out:"]
+        assert notes == ["open:", "displaced:", "barred:", "damped:", "quarantined:", "held:", "taken out:"]
         assert "more than half of nodes failed at once" in chromium.text("#urgent")
         assert "Not ready" in chromium.text("header")
         assert chromium.title.startswith("Serf agent, HAProxy, guard, edit rejected, last action failed - rosterd")
