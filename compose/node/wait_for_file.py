@@ -3,8 +3,8 @@
 HAProxy cannot start without the configuration that rosterd writes first; until then this process holds its place
 under supervisord, so that no start order is wrong and no failed start is counted.
 
-HAProxy writes each change of a server's health on its standard error, from the threads that carry traffic. The pipe to
 HAProxy writes each change of a server's health on its standard error, from threads that carry traffic. The pipe to
+supervisord is made non-blocking before: a line is lost while supervisord stands still, and HAProxy goes on.
 The reasons of a start or a reload that fails stay in the log, which `haproxy -q` would silence.
 """
 
