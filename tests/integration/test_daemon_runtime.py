@@ -246,10 +246,13 @@ def test_maintenance_by_hand_outlives_haproxy(balancer: Balancer, web: WebNode) 
     balancer.haproxy.ask(f"set server nodes/{web.name} state maint")
     balancer.until(lambda: balancer.daemon.server(web.name)["by_hand"] is True, "the daemon to see it")
     balancer.wait_content()
+    mark = balancer.daemon.mark()
     balancer.kill_haproxy()
     balancer.start_haproxy()
     assert state_of(balancer, web) is AdminState.MAINT
     assert balancer.daemon.server(web.name)["by_hand"] is True
+    balancer.daemon.wait_event("proxy.restarted", mark)  # what is said before that counts as the start's own
+    balancer.wait_content()
     balancer.haproxy.ask(f"set server nodes/{web.name} state ready")
     balancer.wait_served(web)
 
@@ -270,7 +273,7 @@ def test_maintenance_by_hand_outlives_haproxy_and_a_file_that_lags(tmp_path: Pat
         balancer.haproxy.stop()
         balancer.haproxy.start()
         balancer.until(lambda: state_of(balancer, web) is AdminState.MAINT, "its state in the new HAProxy")
-        assert balancer.answering() == {stays.address}
+        balancer.until(lambda: balancer.answering() == {stays.address}, "the first server, and no other")
         assert balancer.daemon.server(web.name)["by_hand"] is True
 
 
