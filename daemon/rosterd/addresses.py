@@ -1,8 +1,8 @@
 """The addresses of this machine, asked of the kernel: where a bind on every address listens.
 
 By rtnetlink, which lists all of them: those of every interface, also further ones, IPv4 and IPv6, as they are now. The
-kernel answers at once, and announces each change: an address that moves to this machine is known before a member can
-claim it. Where it may not be asked (a unit that forbids AF_NETLINK), that is said once.
+kernel answers at once, and announces each change, so that an address that moves to this machine is known without a wait
+for the next look. Where it may not be asked (a unit that forbids AF_NETLINK), that is said once.
 """
 
 from __future__ import annotations

@@ -23,17 +23,17 @@ unless an operator knows better.
 
 What somebody did by hand on HAProxy (drain, maintenance) stays until it is taken back there, or the member leaves.
 
-Nobody serves from outside `networks`, from this machine's loopback unless they say so, at a port of the balancer's own,
-or at another of this machine's that `own_ports` does not name: whoever reaches the gossip port could otherwise have
-requests sent wherever this machine can connect to.
+No member serves from outside `networks`, from this machine's loopback unless they say so, at a port of the balancer's
+own, or at another of this machine's that `own_ports` does not name: everything that reaches the gossip port could
+otherwise have requests sent wherever this machine can connect to.
 
 One address and port is served once in a service: a member that takes traffic before one that does not, an alive one
 before a held one, the one that served there first (and is back) before the one that has it, that before a newcomer.
 
 A service goes through the parts in this order: `candidate` (who may serve, with which line; `hold` for those who are
 not alive, `guard` for when holds do not end), `place` (where servers may be), `admission` (who waits outside),
-`endpoint` (one server for each address and port; `tenure` says which members served there before), `minimum` (who stays
-because too few others serve), `ids`. `view` is what all of them look at, `decision` puts them together.
+`endpoint` (one server for each address and port; `tenure` says which members served there before), `minimum` (which
+stay because too few others serve), `ids`. `view` is what all of them look at, `decision` puts them together.
 """
 
 from rosterd.policy.admission import Damped
